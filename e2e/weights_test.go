@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/load"
+)
+
+// A change of weight costs nobody a request, and is in force at once.
+func TestWeightChangesLoseNothing(t *testing.T) {
+	checkWeightChanges(t, 20*time.Second)
+}
+
+func TestVerifyWeightChangesLoseNothing(t *testing.T) {
+	if !*verify {
+		t.Skip("one of the long checks: make verify")
+	}
+	seconds, err := strconv.Atoi(os.Getenv("VERIFY_SECONDS"))
+	require.NoError(t, err, "VERIFY_SECONDS")
+	checkWeightChanges(t, time.Duration(seconds)*time.Second)
+}
+
+// grace is how long after the acknowledgement of a change a request may have
+// started and still be answered by the old system.
+const grace = 10 * time.Millisecond
+
+// sent is one request that was answered.
+type sent struct {
+	began, ended time.Time
+	servedBy     string
+}
+
+// change is one weight that was acknowledged; between asked and acked both the
+// old system and the new one may answer.
+type change struct {
+	asked, acked time.Time
+	system       string
+}
+
+func checkWeightChanges(t *testing.T, duration time.Duration) {
+	env := useShared(t)
+	transport := &http.Transport{MaxIdleConnsPerHost: 200}
+	defer transport.CloseIdleConnections()
+	person := env.newVisitor(transport)
+	require.NoError(t, person.login(t.Context(), "user1"))
+
+	// Weights 0 and 100, so that every request says which table it met.
+	const changes = 20
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var mu sync.Mutex
+	var requests []sent
+	var problems []string
+	var summary load.Summary
+	var running sync.WaitGroup
+	running.Go(func() {
+		summary = load.Arrivals{Rate: 300, Duration: duration}.Run(ctx, func(ctx context.Context, n int, _ time.Time) {
+			// The resource knows no POST: both systems refuse it alike.
+			method, body, want := http.MethodGet, any(nil), http.StatusOK
+			if n%2 == 1 {
+				method, body, want = http.MethodPost, map[string]int{"n": n}, http.StatusMethodNotAllowed
+			}
+			at := time.Now()
+			a, err := person.do(ctx, method, "/api/users/1", body)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				problems = append(problems, err.Error())
+				return
+			}
+			if a.status != want {
+				problems = append(problems, fmt.Sprintf("%s: %d by %s: %s", method, a.status, a.servedBy, a.body))
+			}
+			requests = append(requests, sent{at, time.Now(), a.servedBy})
+		})
+	})
+
+	history := []change{{system: "python"}}
+	for i := range changes {
+		asked := time.Now()
+		system := [2]string{"go", "python"}[i%2]
+		env.must(t, "route", "users", [2]string{"100", "0"}[i%2])
+		history = append(history, change{asked, time.Now(), system})
+		select {
+		case <-time.After(duration / (changes + 2)):
+		case <-t.Context().Done():
+		}
+	}
+	running.Wait()
+
+	t.Logf("%d requests, %d changes of weight, slip p99 %s", summary.Sent, changes, summary.SlipP99)
+	assert.Equal(t, int(300*duration.Seconds()), summary.Sent)
+	assert.Empty(t, problems)
+	late := 0
+	for _, r := range requests {
+		if !allowed(history, r) {
+			late++
+		}
+	}
+	assert.Zero(t, late, "requests answered by the old system although they began more than %s after the acknowledgement", grace)
+}
+
+// allowed says whether the system that answered a request was in force at some
+// moment while the request was under way.
+func allowed(history []change, r sent) bool {
+	for i, c := range history {
+		begun := c.asked.Before(r.ended)
+		superseded := i+1 < len(history) && r.began.After(history[i+1].acked.Add(grace))
+		if c.system == r.servedBy && begun && !superseded {
+			return true
+		}
+	}
+	return false
+}

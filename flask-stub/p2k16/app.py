@@ -1,0 +1,68 @@
+"""Puts the application together."""
+
+from dataclasses import dataclass
+
+from flask import Flask, Response, request
+
+from p2k16 import auth, errors, health, metrics, pages, sessions, users
+from p2k16.accounts import Accounts
+from p2k16.config import THREADS, Config
+from p2k16.database import Database
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a worker process opens after it was forked, and closes when it ends."""
+
+    database: Database
+    metrics: metrics.Metrics
+
+    def open(self) -> None:
+        self.database.open()
+        self.metrics.read_memory()
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def create_app(config: Config) -> Flask:
+    """Returns the application; it connects to nothing yet."""
+    app = Flask(__package__)
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        SESSION_COOKIE_NAME="session_id",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_SECURE=config.cookie_secure,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+    )
+    app.url_map.merge_slashes = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+    database = Database(config.database_url, config.database_password, config.time_zone, size=THREADS)
+    accounts = Accounts(database)
+    app.session_interface = sessions.SharedSessionInterface(
+        app, sessions.connect(config.redis_url, config.redis_password), config.session_ttl
+    )
+    auth.login_manager(accounts).init_app(app)
+
+    counts = metrics.Metrics()
+    app.register_blueprint(auth.blueprint(accounts))
+    app.register_blueprint(users.blueprint(accounts))
+    app.register_blueprint(pages.blueprint(accounts))
+    app.register_blueprint(health.blueprint(database, app.session_interface))
+    app.register_blueprint(metrics.blueprint(counts))
+    errors.register(app)
+    metrics.observe(app, counts)
+
+    @app.after_request
+    def forbid_storing(response: Response) -> Response:
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    app.extensions["p2k16"] = Process(database, counts)
+    return app

@@ -1,0 +1,142 @@
+"""Logging in and out, for programs (JSON) and for the forms of our own pages."""
+
+import re
+from typing import Literal
+
+import flask_login
+import msgspec
+from flask import Blueprint, Flask, Response, current_app, render_template, request, session
+from flask_login import current_user, login_required, login_user
+
+from p2k16 import answers, errors, passwords
+from p2k16.accounts import Account, Accounts
+
+WRONG = "Invalid username or password."
+INCOMPLETE = "Username and password are required."
+NOT_AN_OBJECT = "The request body must be a JSON object."
+
+HOME = "/dashboard"
+
+# Starts on this host ("//" and "/\" would not) and holds nothing that a browser would strip or an address cannot have.
+_LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*", re.ASCII)
+
+
+class LoginManager(flask_login.LoginManager):
+    """Flask-Login without its remember-me cookie, which would have it read every request's session."""
+
+    def init_app(self, app: Flask, add_context_processor: bool = False) -> None:
+        app.login_manager = self
+
+    def _load_user_from_remember_cookie(self, cookie: str) -> None:
+        return None
+
+
+def login_manager(accounts: Accounts) -> LoginManager:
+    manager = LoginManager()
+
+    @manager.user_loader
+    def load(id: object) -> Account | None:
+        if not (isinstance(id, str) and id.isascii() and id.isdecimal()):
+            return None
+        account = accounts.by_id(int(id))
+        return account if account and account.enabled else None
+
+    @manager.unauthorized_handler
+    def unauthorized() -> Response:
+        if request.path.startswith("/api/"):
+            return errors.answer(401)
+        return answers.redirect(f"/login?next={request.path}", 302)
+
+    return manager
+
+
+class Credentials(msgspec.Struct):
+    """What someone logs in with: the username or the email, in either of the two."""
+
+    username: str | None = None
+    email: str | None = None
+    password: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.username or self.email or ""
+
+
+def blueprint(accounts: Accounts) -> Blueprint:
+    routes = Blueprint("auth", __name__, url_prefix="/api/auth")
+
+    @routes.post("/login")
+    def login() -> Response:
+        try:
+            credentials = _credentials()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return answers.failure(NOT_AN_OBJECT, 400)
+        if not credentials.name or not credentials.password:
+            return _refusal(INCOMPLETE, 400)
+        account = accounts.by_login(credentials.name)
+        right = passwords.verify(credentials.password, account.password_hash if account else None)
+        if not (account and right and account.enabled):
+            return _refusal(WRONG, 401)
+        _start_session(account)
+        if errors.came_from_a_page():
+            response = answers.redirect(local_path(request.form.get("next", "")), 303)
+        else:
+            response = answers.success({"user": account.to_json()})
+        response.set_cookie("user_id", account.get_id(), **_cookie_attributes())
+        return response
+
+    @routes.post("/logout")
+    def logout() -> Response:
+        session.end()
+        response = answers.redirect("/login", 303) if errors.came_from_a_page() else answers.success(None)
+        response.delete_cookie("user_id", **_cookie_attributes())
+        return response
+
+    @routes.get("/me")
+    @login_required
+    def me() -> Response:
+        return answers.success({"user": current_user.to_json()})
+
+    return routes
+
+
+def local_path(path: str) -> str:
+    """Returns where to go after a login: the path if it stays on this host, else the dashboard."""
+    return path if _LOCAL_PATH.fullmatch(path) else HOME
+
+
+def _credentials() -> Credentials:
+    if errors.came_from_a_page():
+        return Credentials(username=request.form.get("username"), password=request.form.get("password"))
+    return msgspec.json.decode(request.get_data(), type=Credentials)
+
+
+def _refusal(message: str, status: Literal[400, 401]) -> Response:
+    if not errors.came_from_a_page():
+        return answers.failure(message, status)
+    page = render_template(
+        "login.html",
+        message=message,
+        username=request.form.get("username", ""),
+        next=local_path(request.form.get("next", "")),
+    )
+    return Response(page, status)
+
+
+def _start_session(account: Account) -> None:
+    session.renew()
+    # What the visitor collected before the login stays; what belonged to someone else does not.
+    if session.get("_user_id") not in (None, account.get_id()):
+        session.clear()
+    login_user(account)
+    session["_permanent"] = True
+    session["created_by"] = "python"
+
+
+def _cookie_attributes() -> dict[str, object]:
+    return {
+        "path": "/",
+        "secure": current_app.config["SESSION_COOKIE_SECURE"],
+        "httponly": True,
+        "samesite": "Strict",
+    }

@@ -1,0 +1,106 @@
+"""The application's settings, read once from the environment."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+# Of each worker process. A thread needs one database connection at a time, so there are as many of those.
+THREADS = 16
+
+
+class ConfigError(ValueError):
+    """A variable of the environment is missing or malformed; the message names it."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the environment decides."""
+
+    database_url: str
+    database_password: str = field(repr=False)
+    redis_url: str
+    redis_password: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    session_ttl: int
+    cookie_secure: bool
+    time_zone: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Config":
+        def read[T](name: str, parse: Callable[[str], T], default: str | None = None) -> T:
+            text = environment.get(name, default)
+            if text is None:
+                raise ConfigError(f"{name} is not set")
+            try:
+                return parse(text)
+            except ValueError as error:
+                raise ConfigError(f"{name}: {error}") from error
+
+        return cls(
+            database_url=read("DATABASE_URL", _database_url),
+            database_password=read("DATABASE_PASSWORD_FILE", _secret),
+            redis_url=read("REDIS_URL", _redis_url),
+            redis_password=read("REDIS_PASSWORD_FILE", _secret),
+            secret_key=read("SECRET_KEY_FILE", _secret),
+            session_ttl=read("SESSION_TTL", _seconds, "3600"),
+            cookie_secure=read("COOKIE_SECURE", _boolean, "true"),
+            time_zone=read("TZ", _time_zone, "Europe/Oslo"),
+        )
+
+
+def _database_url(text: str) -> str:
+    wanted = f"{text!r} is not of the form postgres://user@host:port/database"
+    try:
+        parts = conninfo_to_dict(text)
+    except psycopg.Error as error:
+        raise ValueError(wanted) from error
+    if not text.startswith(("postgres://", "postgresql://")) or not {"user", "host", "dbname"} <= parts.keys():
+        raise ValueError(wanted)
+    if not str(parts.get("port", 5432)).isdecimal():
+        raise ValueError(wanted)
+    return text
+
+
+def _redis_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme != "redis" or not url.hostname or not url.path[1:].isdecimal():
+        raise ValueError(f"{text!r} is not of the form redis://host:port/database")
+    url.port  # raises ValueError when it is not a port
+    return text
+
+
+def _secret(path: str) -> str:
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    if not secret:
+        raise ValueError(f"{path} is empty")
+    return secret
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{text!r} is not a positive number of seconds")
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{text!r} is not a time zone") from error
+    except KeyError as error:
+        raise ValueError(f"{text!r} is not a known time zone") from error
+    return text

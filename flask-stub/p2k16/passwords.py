@@ -1,0 +1,37 @@
+"""Checks passwords against the two kinds of hashes that the accounts have."""
+
+import re
+
+import bcrypt
+from passlib.hash import sha512_crypt
+
+# bcrypt looks at no more than this; newer libraries refuse longer passwords instead of cutting them.
+BCRYPT_BYTES = 72
+
+# Of a password that nobody knows, and as dear to check as most members' hashes.
+_NOBODYS_HASH = "$2b$06$6XxbMiTm2ra074oWZwGu2uPr8MTxGhJ1tNvojW9P9NPm47wIWYlTK"
+
+# The library panics on a malformed hash.
+_BCRYPT = re.compile(r"\$2b\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}", re.ASCII)
+
+
+def verify(password: str, hash: str | None) -> bool:
+    """Tells whether the hash is the password's. No hash takes as long as a wrong one, and is never right."""
+    if "\0" not in password:
+        if hash and _BCRYPT.fullmatch(hash):
+            return _verify_bcrypt(password, hash)
+        if hash and hash.startswith("$6$"):
+            return _verify_sha512(password, hash)
+    _verify_bcrypt(password, _NOBODYS_HASH)
+    return False
+
+
+def _verify_bcrypt(password: str, hash: str) -> bool:
+    return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], hash.encode())
+
+
+def _verify_sha512(password: str, hash: str) -> bool:
+    try:
+        return sha512_crypt.verify(password, hash)
+    except ValueError:  # a malformed hash, or a password of more than 4096 characters
+        return False

@@ -1,0 +1,50 @@
+import tempfile
+import unittest
+from pathlib import Path
+
+from p2k16.config import Config, ConfigError
+
+
+class ConfigTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.secret = Path(folder.name, "secret")
+        self.secret.write_text("hush")
+        self.environment = {
+            "DATABASE_URL": "postgres://python@postgres:5432/p2k16",
+            "DATABASE_PASSWORD_FILE": str(self.secret),
+            "REDIS_URL": "redis://redis:6379/1",
+            "REDIS_PASSWORD_FILE": str(self.secret),
+            "SECRET_KEY_FILE": str(self.secret),
+        }
+
+    def test_defaults(self):
+        config = Config.from_environment(self.environment)
+        self.assertEqual((config.session_ttl, config.cookie_secure, config.time_zone), (3600, True, "Europe/Oslo"))
+        self.assertEqual(config.secret_key, "hush")
+
+    def test_secrets_are_not_shown(self):
+        self.assertNotIn("hush", repr(Config.from_environment(self.environment)))
+
+    def test_an_error_names_the_variable(self):
+        for name, text in (
+            ("DATABASE_URL", "mysql://x"),
+            ("DATABASE_URL", "postgres://postgres/p2k16"),
+            ("DATABASE_URL", "postgres://python@postgres:port/p2k16"),
+            ("DATABASE_PASSWORD_FILE", "/nowhere"),
+            ("REDIS_URL", "redis://redis:6379"),
+            ("REDIS_URL", "redis://redis:99999/1"),
+            ("SESSION_TTL", "0"),
+            ("SESSION_TTL", "1h"),
+            ("COOKIE_SECURE", "yes"),
+            ("TZ", "Mars/Olympus"),
+            ("TZ", "../etc/passwd"),
+        ):
+            with self.subTest(f"{name}={text}"), self.assertRaisesRegex(ConfigError, f"^{name}: "):
+                Config.from_environment(self.environment | {name: text})
+
+    def test_a_missing_variable_is_named(self):
+        del self.environment["REDIS_URL"]
+        with self.assertRaisesRegex(ConfigError, "^REDIS_URL is not set$"):
+            Config.from_environment(self.environment)

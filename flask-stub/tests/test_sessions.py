@@ -1,0 +1,60 @@
+import unittest
+
+import msgspec
+
+from p2k16.sessions import Changes, SharedSession
+
+
+class ChangesTest(unittest.TestCase):
+    def test_a_session_that_was_only_read_has_none(self):
+        self.assertFalse(Changes.between({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}))
+
+    def test_new_changed_and_removed_keys_are_found(self):
+        changes = Changes.between({"same": 1, "old": 1, "gone": 1}, {"same": 1, "old": 2, "new": None})
+        self.assertEqual(changes, Changes({"old": 2, "new": None}, frozenset({"gone"})))
+
+    def test_a_change_inside_a_value_is_found(self):
+        self.assertEqual(Changes.between({"a": [1]}, {"a": [1, 2]}).changed, {"a": [1, 2]})
+
+    def test_another_writers_keys_survive(self):
+        changes = Changes.between({"mine": 1, "gone": 1}, {"mine": 2})
+        self.assertEqual(changes.applied_to({"mine": 1, "gone": 1, "theirs": 3}), {"mine": 2, "theirs": 3})
+
+    def test_what_another_writer_removed_stays_removed(self):
+        changes = Changes.between({"mine": 1, "theirs": 1}, {"mine": 2, "theirs": 1})
+        self.assertEqual(changes.applied_to({"mine": 1}), {"mine": 2})
+
+
+class SharedSessionTest(unittest.TestCase):
+    def setUp(self):
+        self.reads = []
+        self.record = msgspec.json.encode({"_user_id": "4"})
+
+    def read(self, id):
+        self.reads.append(id)
+        return self.record
+
+    def test_the_record_is_read_once_and_only_when_needed(self):
+        session = SharedSession("id", self.read)
+        self.assertEqual(self.reads, [])
+        self.assertFalse(session.was_read)
+        self.assertEqual(session["_user_id"], "4")
+        self.assertNotIn("x", session)
+        self.assertEqual(self.reads, ["id"])
+        self.assertEqual(session.record, self.record)
+
+    def test_an_anonymous_visitor_costs_no_read(self):
+        self.assertEqual(dict(SharedSession(None, self.read)), {})
+        self.assertEqual(self.reads, [])
+
+    def test_an_unknown_id_is_an_empty_session(self):
+        self.record = None
+        session = SharedSession("id", self.read)
+        self.assertFalse(session)
+        self.assertIsNone(session.record)
+
+    def test_ending_a_session_needs_no_read(self):
+        session = SharedSession("id", self.read)
+        session.end()
+        self.assertNotIn("_user_id", session)
+        self.assertEqual(self.reads, [])

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cutover-dev/cutover/internal/rollout"
+)
+
+// Private
+
+type eventsCommand struct {
+	*options
+	follow bool
+	after  uint64
+}
+
+func newEventsCommand(o *options) *cobra.Command {
+	c := &eventsCommand{options: o}
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show the journal: what was changed, by whom and why",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
+	}
+	cmd.Flags().BoolVar(&c.follow, "follow", false, "go on with what happens from now")
+	cmd.Flags().Uint64Var(&c.after, "after", 0, "leave out events up to this `number`")
+	return cmd
+}
+
+func (c *eventsCommand) run(ctx context.Context) (err error) {
+	s, done, err := c.environment(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	client := guardClient(s)
+	defer client.Close()
+	for e, failure := range client.Events(ctx, c.after, c.follow) {
+		if err = failure; err != nil {
+			break
+		}
+		if err = c.show(e); err != nil {
+			return err
+		}
+	}
+	if c.follow && ctx.Err() != nil {
+		return nil // following ends by being interrupted
+	}
+	if err != nil {
+		return unanswered(err)
+	}
+	return nil
+}
+
+func (c *eventsCommand) show(e rollout.Event) error {
+	if c.json {
+		return json.NewEncoder(c.env.Stdout).Encode(e)
+	}
+	_, err := fmt.Fprintln(c.env.Stdout, eventLine(e))
+	return err
+}
+
+// eventLine tells an event as a sentence.
+func eventLine(e rollout.Event) string {
+	what := string(e.Action)
+	switch e.Action {
+	case rollout.ActionPlan:
+		what = "gave the guard the plan " + e.After.Plan.Name
+	case rollout.ActionRollback:
+		what = "took everything back to " + string(e.After.Home)
+	case rollout.ActionResume:
+		what = "released the latch"
+	case rollout.ActionRoute, rollout.ActionReconcile:
+		what = "changed nothing that carries traffic"
+		if changes := weightChanges(e.Before, e.After); len(changes) > 0 {
+			what = "moved " + strings.Join(changes, ", ")
+		}
+	}
+	line := fmt.Sprintf("%s  #%d  generation %d  %s %s", e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Seq, e.Generation, e.Actor, what)
+	if e.Reason != "" && e.Action != rollout.ActionPlan {
+		line += ": " + e.Reason
+	}
+	return line
+}
+
+func weightChanges(before, after rollout.State) []string {
+	var changes []string
+	for _, route := range after.Routes {
+		if from := weightOf(before, route.Name); from != route.Weight {
+			changes = append(changes, fmt.Sprintf("%s %s %% → %s %%", route.Name, from, route.Weight))
+		}
+	}
+	return changes
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+
+	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/database"
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/stack"
+)
+
+// Private
+
+// Where things are inside the environment; the compose file says the same.
+const (
+	guardSocket     = "/var/lib/cutover/run/guard.sock"
+	edgeSocket      = "/var/lib/cutover/run/edge.sock"
+	postgresAddress = "postgres:5432"
+	databaseName    = "p2k16"
+)
+
+// guardClient speaks to the guard's API. Guard and edge share the socket's
+// volume, so that either container will do.
+func guardClient(s *stack.Stack) *control.Client {
+	return control.NewClient(func(ctx context.Context) (net.Conn, error) {
+		return s.Dial(ctx, []string{"guard", "nginx"}, "unix", guardSocket)
+	})
+}
+
+// edgeClient speaks to nginx's control server past the guard.
+func edgeClient(s *stack.Stack) *edge.Client {
+	return edge.NewClient(func(ctx context.Context) (net.Conn, error) {
+		return s.Dial(ctx, []string{"nginx", "guard"}, "unix", edgeSocket)
+	})
+}
+
+func dialPostgres(s *stack.Stack) database.Dialer {
+	return func(ctx context.Context) (net.Conn, error) {
+		return s.Dial(ctx, []string{"guard"}, "tcp", postgresAddress)
+	}
+}
+
+// print writes the result: one JSON document with --json, else text.
+func (o *options) print(document any, text string) error {
+	if !o.json {
+		_, err := fmt.Fprintln(o.env.Stdout, text)
+		return err
+	}
+	encoder := json.NewEncoder(o.env.Stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(document)
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cutover-dev/cutover/internal/control"
+)
+
+// Private
+
+type resumeCommand struct {
+	*options
+	reason string
+}
+
+func newResumeCommand(o *options) *cobra.Command {
+	c := &resumeCommand{options: o}
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Release the latch after a rollback; all traffic stays on python",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&c.reason, "reason", "", "why it is safe to go on, for the journal (required)")
+	return cmd
+}
+
+func (c *resumeCommand) run(ctx context.Context) (err error) {
+	if c.reason == "" {
+		return usage(errors.New("resume needs --reason: what was wrong, and why it is safe to go on"))
+	}
+	s, done, err := c.environment(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	client := guardClient(s)
+	defer client.Close()
+	status, err := client.Status(ctx)
+	if err != nil {
+		return unanswered(err)
+	}
+	moved, err := client.Resume(ctx, control.ResumeRequest{Actor: c.operator(), Reason: c.reason, Generation: status.State.Generation})
+	if err != nil {
+		return refused(err)
+	}
+	sentence := fmt.Sprintf("The latch is released; everything is on %s (generation %d).", moved.State.Home, moved.State.Generation)
+	if moved.Event == nil {
+		sentence = "Nothing was latched."
+	}
+	return c.print(moved, sentence)
+}

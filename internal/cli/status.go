@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/rollout"
+	"github.com/cutover-dev/cutover/internal/stack"
+)
+
+// Private
+
+// statusDocument is what status --json prints; other programs rely on it.
+type statusDocument struct {
+	SchemaVersion int             `json:"schema_version"`
+	Project       string          `json:"project"`
+	Plan          string          `json:"plan"`
+	Phase         string          `json:"phase"`
+	Step          string          `json:"step"`
+	Latched       bool            `json:"latched"`
+	LatchReason   string          `json:"latch_reason"`
+	Home          string          `json:"home"`
+	Generation    uint64          `json:"generation"`
+	Routes        []routeStatus   `json:"routes"`
+	Services      []serviceStatus `json:"services"`
+	Ports         stack.Ports     `json:"ports"`
+	Guard         guardStatus     `json:"guard"`
+}
+
+type routeStatus struct {
+	Name     string   `json:"name"`
+	Prefix   string   `json:"prefix"`
+	Weight   float64  `json:"weight"`   // requested share of go, in percent
+	Measured *float64 `json:"measured"` // over the last 10 s; null without requests
+}
+
+type serviceStatus struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Health string `json:"health"`
+}
+
+// guardStatus says whether the guard answers and whether the edge has the
+// table that it should have.
+type guardStatus struct {
+	Reachable bool   `json:"reachable"`
+	InSync    bool   `json:"in_sync"`
+	Error     string `json:"error"`
+}
+
+// statusPatience is how long a guard may take to say how it is.
+const statusPatience = 3 * time.Second
+
+func newStatusCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show where the migration stands and how the services are",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.printStatus(cmd.Context()) },
+	}
+}
+
+func (o *options) printStatus(ctx context.Context) error {
+	s, done, err := o.environment(ctx)
+	if err != nil {
+		return err
+	}
+	document, err := o.status(ctx, s)
+	if err := errors.Join(err, done()); err != nil {
+		return err
+	}
+	return o.print(document, document.text())
+}
+
+func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, error) {
+	services, ports, err := s.Services(ctx)
+	if err != nil {
+		return statusDocument{}, err
+	}
+	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}}
+	for _, service := range services {
+		document.Services = append(document.Services, serviceStatus(service))
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	client := guardClient(s)
+	defer client.Close()
+	status, err := client.Status(ctx)
+	if err != nil {
+		document.Guard.Error = err.Error()
+		o.statusFromEdge(s, &document)
+		return document, nil
+	}
+	document.Guard = guardStatus{Reachable: true, InSync: status.Edge.InSync, Error: status.Edge.Error}
+	document.setState(status.State, status.Measured)
+	return document, nil
+}
+
+// statusFromEdge asks nginx itself what it does when the guard does not
+// answer: traffic flows without a guard, too.
+func (o *options) statusFromEdge(s *stack.Stack, document *statusDocument) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
+	defer cancel()
+	client := edgeClient(s)
+	defer client.Close()
+	table, err := client.Table(ctx)
+	if err != nil {
+		document.Guard.Error += "; the edge does not answer either: " + err.Error()
+		return
+	}
+	document.Latched, document.Home, document.Generation = table.Latched, string(table.Home), table.Generation
+	for _, route := range table.Routes {
+		document.addRoute(route, nil)
+	}
+}
+
+func (d *statusDocument) setState(state rollout.State, measured map[string]*float64) {
+	d.Plan, d.Phase, d.Step = state.Plan.Name, state.Phase, state.Step
+	d.Latched, d.LatchReason = state.Latched, state.LatchReason
+	d.Home, d.Generation = string(state.Home), state.Generation
+	for _, route := range state.Table().Routes {
+		d.addRoute(route, measured[route.Name])
+	}
+}
+
+// addRoute adds a route that moves; what one system owns has no weight.
+func (d *statusDocument) addRoute(route edge.Route, measured *float64) {
+	if route.Pin == "" {
+		d.Routes = append(d.Routes, routeStatus{
+			Name: route.Name, Prefix: route.Prefix, Weight: route.Weight.Percent(), Measured: measured,
+		})
+	}
+}
+
+func (d *statusDocument) text() string {
+	var out strings.Builder
+	fmt.Fprintln(&out, d.sentence())
+	fmt.Fprintln(&out)
+	table := tabwriter.NewWriter(&out, 0, 4, 3, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ROUTE\tPREFIX\tON GO\tMEASURED")
+	for _, route := range d.Routes {
+		measured := "–"
+		if route.Measured != nil {
+			measured = fmt.Sprintf("%.1f %%", *route.Measured)
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", route.Name, route.Prefix, percent(route.Weight), measured)
+	}
+	_ = table.Flush() // a strings.Builder takes everything
+	fmt.Fprintln(&out)
+	_, _ = fmt.Fprintln(table, "SERVICE\tSTATE\tHEALTH")
+	for _, service := range d.Services {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", service.Name, service.State, service.Health)
+	}
+	_ = table.Flush()
+	fmt.Fprintln(&out)
+	for _, address := range []struct {
+		name string
+		port int
+		note string
+	}{
+		{"application", d.Ports.EdgeHTTP, "plain HTTP: cookies on it are not Secure"},
+		{"guard", d.Ports.Guard, "read-only"},
+		{"prometheus", d.Ports.Prometheus, ""},
+	} {
+		if address.port != 0 {
+			line := fmt.Sprintf("%-12s http://127.0.0.1:%d  %s", address.name, address.port, address.note)
+			fmt.Fprintln(&out, strings.TrimSpace(line))
+		}
+	}
+	return strings.TrimRight(out.String(), "\n")
+}
+
+// sentence is the state in one line, what matters most first.
+func (d *statusDocument) sentence() string {
+	where := "everything is on " + d.Home
+	var moved []string
+	for _, route := range d.Routes {
+		if route.Weight > 0 {
+			moved = append(moved, fmt.Sprintf("%s %s", route.Name, percent(route.Weight)))
+		}
+	}
+	if len(moved) > 0 {
+		where = "on Go: " + strings.Join(moved, ", ")
+	}
+	text := fmt.Sprintf("%s: %s (generation %d).", d.Project, where, d.Generation)
+	if d.Latched {
+		text += fmt.Sprintf("\nLatched since a rollback: %s. Go on with: cutover resume --reason …", d.LatchReason)
+	}
+	for _, service := range d.Services {
+		if service.State != "running" || service.Health == "unhealthy" {
+			text += fmt.Sprintf("\nThe service %s is %s.", service.Name, strings.TrimSpace(service.State+" "+service.Health))
+		}
+	}
+	if !d.Guard.Reachable {
+		text += "\nThe guard does not answer; what follows is what the edge does now. (" + d.Guard.Error + ")"
+	} else if !d.Guard.InSync {
+		text += "\nThe edge does not have the table that it should have. " + d.Guard.Error
+	}
+	return text
+}
+
+func percent(share float64) string {
+	return fmt.Sprintf("%v %%", share)
+}

@@ -1,0 +1,109 @@
+// Package control is the only way to the routing: the writer that moves it,
+// the guard's HTTP API around the writer, and the API's client.
+package control
+
+import (
+	"net/http"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/rollout"
+)
+
+// Status is what GET /v1/status answers.
+type Status struct {
+	SchemaVersion int           `json:"schema_version"`
+	State         rollout.State `json:"state"`
+	Edge          EdgeStatus    `json:"edge"`
+	// Measured is the share of go in percent over the last 10 s by route, nil
+	// without requests.
+	Measured map[string]*float64 `json:"measured"`
+}
+
+// EdgeStatus is what is known of the edge.
+type EdgeStatus struct {
+	Reachable  bool   `json:"reachable"`
+	Generation uint64 `json:"generation"`
+	InSync     bool   `json:"in_sync"` // it has the table of the state
+	Error      string `json:"error"`
+}
+
+// Moved is the answer to a request that changes the state.
+type Moved struct {
+	Applied  bool           `json:"applied"`  // the edge has it
+	Recorded bool           `json:"recorded"` // the disk has it
+	State    rollout.State  `json:"state"`
+	Event    *rollout.Event `json:"event"` // nil when nothing had to change
+}
+
+// PlanRequest is the body of PUT /v1/plan.
+type PlanRequest struct {
+	Actor string       `json:"actor"`
+	Plan  rollout.Plan `json:"plan"`
+}
+
+// RouteRequest is the body of POST /v1/route.
+type RouteRequest struct {
+	Route      string       `json:"route"`
+	Weight     *edge.Weight `json:"weight"`
+	Generation uint64       `json:"generation"`
+	Actor      string       `json:"actor"`
+	Reason     string       `json:"reason"`
+}
+
+// RollbackRequest is the body of POST /v1/rollback.
+type RollbackRequest struct {
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+	// Force moves traffic even if python does not answer.
+	Force bool `json:"force"`
+	// LegacyWaitMS is how long python may take to answer; 0 means 10 s.
+	LegacyWaitMS int64 `json:"legacy_wait_ms"`
+}
+
+// ResumeRequest is the body of POST /v1/resume.
+type ResumeRequest struct {
+	Actor      string `json:"actor"`
+	Reason     string `json:"reason"`
+	Generation uint64 `json:"generation"`
+}
+
+// The API's error codes besides those of rollout.
+const (
+	LegacySilent    rollout.Code = "legacy_silent"
+	EdgeUnreachable rollout.Code = "edge_unreachable"
+	Internal        rollout.Code = "internal"
+)
+
+// Error is an error of the API.
+type Error struct {
+	Code    rollout.Code `json:"code"`
+	Message string       `json:"message"`
+}
+
+// Error is the message.
+func (e *Error) Error() string {
+	return e.Message
+}
+
+// Failure is the body of an answer that is an error.
+type Failure struct {
+	Error Error `json:"error"`
+}
+
+// httpStatus is the HTTP status of an error code.
+func httpStatus(code rollout.Code) int {
+	switch code {
+	case rollout.Stale, rollout.PlanDiffers:
+		return http.StatusConflict
+	case rollout.Latched:
+		return http.StatusLocked
+	case rollout.UnknownRoute:
+		return http.StatusNotFound
+	case rollout.Invalid:
+		return http.StatusUnprocessableEntity
+	case LegacySilent, EdgeUnreachable:
+		return http.StatusBadGateway
+	default:
+		return http.StatusInternalServerError
+	}
+}

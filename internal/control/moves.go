@@ -1,0 +1,198 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/rollout"
+)
+
+// Reconcile makes edge and record agree, without moving anything forward.
+func (w *Writer) Reconcile(ctx context.Context) error {
+	if err := w.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer w.endTurn()
+	return errors.Join(w.reconcile(ctx))
+}
+
+// forward carries out a change that may move traffic to go: recorded first,
+// applied afterwards, and taken back if it cannot be applied.
+func (w *Writer) forward(ctx context.Context, change func(rollout.State) (rollout.State, *rollout.Event, error)) (Moved, error) {
+	if err := w.takeTurn(ctx); err != nil {
+		return Moved{}, err
+	}
+	defer w.endTurn()
+	ctx = context.WithoutCancel(ctx) // a move that began is finished
+
+	unapplied, unrecorded := w.reconcile(ctx)
+	before := w.State()
+	after, event, err := change(before)
+	switch {
+	case err != nil:
+		return Moved{}, err
+	case event == nil:
+		return Moved{Applied: unapplied == nil, Recorded: unrecorded == nil, State: before}, nil
+	case unapplied != nil:
+		return Moved{}, unapplied
+	case unrecorded != nil:
+		return Moved{}, notRecorded(unrecorded)
+	}
+	committed, err := w.store.Commit(*event)
+	if err != nil {
+		return Moved{}, notRecorded(err)
+	}
+	w.setState(after, event)
+	if err := w.apply(ctx); err != nil {
+		return Moved{}, w.undo(ctx, before, err)
+	}
+	return Moved{Applied: true, Recorded: true, State: after, Event: &committed}, nil
+}
+
+// undo takes back a move that was recorded and that the edge did not take.
+func (w *Writer) undo(ctx context.Context, before rollout.State, failure error) error {
+	now := w.State()
+	evidence := map[string]any{"error": failure.Error()}
+	after, event := rollout.Undo(now, before, cause("guard", "The edge did not take the move.", evidence))
+	if event == nil {
+		return edgeError("Generation %d is recorded but not applied yet, because of the edge: %s", now.Generation, failure)
+	}
+	w.queue(after, event)
+	if err := errors.Join(w.apply(ctx), w.persist()); err != nil {
+		w.log.Error("taking back a move is not complete, trying again every second", "error", err)
+	}
+	return edgeError("The move was taken back, because of the edge: %s", failure)
+}
+
+// back carries out a change that moves traffic to python: applied first,
+// recorded afterwards. It also settles what edge and record differ in.
+func (w *Writer) back(ctx context.Context, change func(rollout.State) (rollout.State, *rollout.Event)) (event *rollout.Event, unapplied, unrecorded error) {
+	actual, unseen := w.readEdge(ctx)
+	if unseen == nil {
+		w.queue(w.settled(actual))
+	}
+	after, event := change(w.State())
+	w.queue(after, event)
+	if unseen != nil || !rollout.InSync(after, actual) {
+		unapplied = w.apply(ctx)
+	}
+	return event, unapplied, w.persist()
+}
+
+// reconcile is the part of back that is done every second.
+func (w *Writer) reconcile(ctx context.Context) (unapplied, unrecorded error) {
+	actual, err := w.readEdge(ctx)
+	if err != nil {
+		if len(w.unrecorded) > 0 {
+			unrecorded = w.persist()
+		}
+		// An nginx that starts now reads its saved copy, which is never
+		// further forward than what it had; the record may be.
+		return err, unrecorded
+	}
+	w.queue(w.settled(actual))
+	if !rollout.InSync(w.State(), actual) {
+		unapplied = w.apply(ctx)
+	}
+	return unapplied, w.persist()
+}
+
+func (w *Writer) settled(actual edge.Table) (rollout.State, *rollout.Event) {
+	recorded := w.State()
+	evidence := map[string]any{"recorded_generation": recorded.Generation, "edge_generation": actual.Generation}
+	return rollout.Reconcile(recorded, actual, cause("guard", "The edge did not have the recorded table.", evidence))
+}
+
+// apply gives the edge the table of the state, which the edge's client reads
+// back.
+func (w *Writer) apply(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
+	defer cancel()
+	table := w.State().Table()
+	err := w.edge.Apply(ctx, table)
+	w.saw(table, err)
+	if err != nil {
+		return edgeError("The edge did not take generation %d: %s", table.Generation, err)
+	}
+	return nil
+}
+
+func (w *Writer) readEdge(ctx context.Context) (edge.Table, error) {
+	ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
+	defer cancel()
+	table, err := w.edge.Table(ctx)
+	w.saw(table, err)
+	if err != nil {
+		return table, edgeError("The edge's table cannot be read: %s", err)
+	}
+	return table, nil
+}
+
+// queue makes the state after an event the present one; persist records it.
+func (w *Writer) queue(after rollout.State, event *rollout.Event) {
+	if event == nil {
+		return
+	}
+	w.setState(after, event)
+	w.unrecorded = append(w.unrecorded, event)
+	w.tableStale = true
+}
+
+// persist records what is queued. While the disk does not take it, nginx has
+// to start without its saved copy rather than with one that is further
+// forward.
+func (w *Writer) persist() error {
+	var problems []error
+	if table := w.State().Table(); w.tableStale && table.Generation > 0 {
+		err := w.store.SaveTable(table)
+		w.tableStale = err != nil
+		if err != nil && len(w.unrecorded) > 0 {
+			err = errors.Join(err, w.store.DropTable())
+		}
+		problems = append(problems, err)
+	}
+	for len(w.unrecorded) > 0 {
+		committed, err := w.store.Commit(*w.unrecorded[0])
+		if err != nil {
+			problems = append(problems, err)
+			break
+		}
+		*w.unrecorded[0] = committed
+		w.unrecorded = w.unrecorded[1:]
+	}
+	return errors.Join(problems...)
+}
+
+func (w *Writer) setState(state rollout.State, event *rollout.Event) {
+	w.log.Info("the state changes", "action", event.Action, "generation", event.Generation, "actor", event.Actor, "reason", event.Reason)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state = state
+}
+
+func (w *Writer) saw(table edge.Table, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.seen.Reachable, w.seen.Error = false, err.Error()
+		return
+	}
+	w.seen = EdgeStatus{Reachable: true, Generation: table.Generation}
+	w.table = table
+}
+
+func edgeError(format string, args ...any) error {
+	return &Error{Code: EdgeUnreachable, Message: sentence(format, args...)}
+}
+
+func notRecorded(err error) error {
+	return &Error{Code: Internal, Message: sentence("Nothing was moved, because it could not be recorded: %s", err)}
+}
+
+// sentence ends with one full stop, whatever the error in it ends with.
+func sentence(format string, args ...any) string {
+	return strings.TrimRight(fmt.Sprintf(format, args...), ".\n") + "."
+}

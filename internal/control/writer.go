@@ -1,0 +1,223 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/guard"
+	"github.com/cutover-dev/cutover/internal/rollout"
+	"github.com/cutover-dev/cutover/internal/store"
+)
+
+const (
+	edgeTimeout    = time.Second
+	reconcileEvery = time.Second
+	legacyWait     = 10 * time.Second
+	longestWait    = time.Minute
+)
+
+// Edge is what the writer needs of the edge.
+type Edge interface {
+	// Apply returns nil once every next request goes where the table says.
+	Apply(ctx context.Context, table edge.Table) error
+	Table(ctx context.Context) (edge.Table, error)
+}
+
+// Legacy tells whether python answers.
+type Legacy interface {
+	Wait(ctx context.Context, limit time.Duration) (guard.Answer, error)
+}
+
+// Writer moves traffic and records it, one move at a time. A move forward is
+// recorded before it is applied and a move back is applied before it is
+// recorded, so that what is found after a crash is never further forward than
+// what was decided.
+type Writer struct {
+	edge   Edge
+	legacy Legacy
+	store  *store.Store
+	log    *slog.Logger
+	turn   chan struct{} // holds a token while nobody moves anything
+
+	// The following belong to whoever has the turn.
+	unrecorded []*rollout.Event // moves back that the disk did not take yet
+	tableStale bool             // nginx's saved copy may not be that of the state
+
+	mu    sync.Mutex
+	state rollout.State // written by whoever has the turn
+	seen  EdgeStatus    // without InSync
+	table edge.Table    // that the edge had when it was last seen
+}
+
+// NewWriter continues from the recorded state. Where there is none it starts
+// with everything at home, which is what the home file says, else the argument.
+func NewWriter(s *store.Store, e Edge, legacy Legacy, home edge.System, log *slog.Logger) *Writer {
+	w := &Writer{
+		edge:       e,
+		legacy:     legacy,
+		store:      s,
+		log:        log,
+		turn:       make(chan struct{}, 1),
+		tableStale: true,
+		state:      s.State(),
+		seen:       EdgeStatus{Error: "The edge was not asked yet."},
+	}
+	if recorded := s.Home(); recorded != "" {
+		home = recorded
+	}
+	if w.state.Generation == 0 {
+		w.state = rollout.NewState(home)
+	}
+	w.turn <- struct{}{}
+	return w
+}
+
+// Run makes edge and record agree, now and every second, until the context
+// ends.
+func (w *Writer) Run(ctx context.Context) {
+	ticker := time.NewTicker(reconcileEvery)
+	defer ticker.Stop()
+	for problem := ""; ; {
+		problem = w.report(w.Reconcile(ctx), problem)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Close waits for the move that is under way, tries once more to record what
+// is not recorded yet, and lets nothing move any more.
+func (w *Writer) Close(ctx context.Context) error {
+	if err := w.takeTurn(ctx); err != nil {
+		return err
+	}
+	if len(w.unrecorded) == 0 {
+		return nil
+	}
+	return w.persist()
+}
+
+// State is where the migration stands.
+func (w *Writer) State() rollout.State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// Status is the state together with what the edge was last seen to have.
+func (w *Writer) Status() (rollout.State, EdgeStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	status := w.seen
+	status.InSync = status.Reachable && rollout.InSync(w.state, w.table)
+	return w.state, status
+}
+
+// AdoptPlan makes the guard follow a plan.
+func (w *Writer) AdoptPlan(ctx context.Context, r PlanRequest) (Moved, error) {
+	return w.forward(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.AdoptPlan(r.Plan, cause(r.Actor, "adopted plan "+r.Plan.Name, nil))
+	})
+}
+
+// Route sets the weight of one route.
+func (w *Writer) Route(ctx context.Context, r RouteRequest) (Moved, error) {
+	if r.Weight == nil {
+		return Moved{}, &rollout.Refusal{Code: rollout.Invalid, Message: "The request does not name a weight."}
+	}
+	return w.forward(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.Route(r.Route, *r.Weight, r.Generation, cause(r.Actor, r.Reason, nil))
+	})
+}
+
+// Resume releases the latch.
+func (w *Writer) Resume(ctx context.Context, r ResumeRequest) (Moved, error) {
+	return w.forward(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.Resume(r.Generation, cause(r.Actor, r.Reason, nil))
+	})
+}
+
+// Rollback takes everything back to python, provided that python answers, and
+// latches it there.
+func (w *Writer) Rollback(ctx context.Context, r RollbackRequest) (Moved, error) {
+	if r.Actor == "" {
+		r.Actor = "unknown"
+	}
+	evidence := map[string]any{"cause": "operator", "force": r.Force}
+	if !r.Force && !w.State().Latched {
+		answer, err := w.legacyAnswer(ctx, time.Duration(r.LegacyWaitMS)*time.Millisecond)
+		if err != nil {
+			return Moved{}, err
+		}
+		evidence["legacy_status"] = answer.Status
+		evidence["legacy_ms"] = answer.Took.Milliseconds()
+	}
+	if err := w.takeTurn(ctx); err != nil {
+		return Moved{}, err
+	}
+	defer w.endTurn()
+	event, unapplied, unrecorded := w.back(context.WithoutCancel(ctx), func(state rollout.State) (rollout.State, *rollout.Event) {
+		return state.Rollback(cause(r.Actor, r.Reason, evidence))
+	})
+	if err := errors.Join(unapplied, unrecorded); err != nil {
+		w.log.Error("the rollback is not complete, trying again every second", "error", err)
+	}
+	return Moved{Applied: unapplied == nil, Recorded: unrecorded == nil, State: w.State(), Event: event}, nil
+}
+
+// Private
+
+func cause(actor, reason string, evidence map[string]any) rollout.Cause {
+	return rollout.Cause{Actor: actor, Reason: reason, At: time.Now(), Evidence: evidence}
+}
+
+func (w *Writer) legacyAnswer(ctx context.Context, limit time.Duration) (guard.Answer, error) {
+	switch {
+	case limit < 0 || limit > longestWait:
+		return guard.Answer{}, &rollout.Refusal{Code: rollout.Invalid, Message: fmt.Sprintf("legacy_wait_ms has to be from 0 to %d.", longestWait.Milliseconds())}
+	case limit == 0:
+		limit = legacyWait
+	}
+	answer, err := w.legacy.Wait(ctx, limit)
+	if ctx.Err() != nil {
+		return answer, fmt.Errorf("the rollback was given up before anything moved: %w", ctx.Err())
+	}
+	if err != nil {
+		return answer, &Error{Code: LegacySilent, Message: sentence("Python does not answer: %s", err)}
+	}
+	return answer, nil
+}
+
+func (w *Writer) takeTurn(ctx context.Context) error {
+	select {
+	case <-w.turn:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("another move is under way: %w", ctx.Err())
+	}
+}
+
+func (w *Writer) endTurn() {
+	w.turn <- struct{}{}
+}
+
+// report logs a problem when it comes and when it is over, not every second.
+func (w *Writer) report(err error, before string) string {
+	switch {
+	case err == nil && before != "":
+		w.log.Info("edge and record agree again")
+	case err != nil && err.Error() != before:
+		w.log.Error("edge and record do not agree", "error", err)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,310 @@
+//go:build edgeimage
+
+package edge_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+)
+
+// The test of the edge image needs a Docker Engine on this machine, root, and
+// the image cutover-base:
+//
+//	go test -tags edgeimage ./internal/edge
+const (
+	edgeImage   = "cutover-edge:edge-dev"
+	edgeName    = "edge-dev-nginx"
+	stateFolder = "/var/lib/cutover"
+	patience    = 15 * time.Second
+	pollEvery   = 10 * time.Millisecond
+	flushEvery  = 50 * time.Millisecond // in nginx
+	edgeUser    = 10100
+)
+
+const forceToken = "only-for-testers"
+
+// rig is an edge between two small systems.
+type rig struct {
+	t          *testing.T
+	state      string // the edge's volume, on this machine
+	secrets    string
+	binary     string // of the small systems
+	generation uint64
+	control    *edge.Client
+	browser    *http.Client
+	address    string // of the edge
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, state: t.TempDir(), secrets: t.TempDir(), browser: &http.Client{Timeout: patience}}
+	r.binary = filepath.Join(t.TempDir(), "upstream")
+	r.run(append(os.Environ(), "CGO_ENABLED=0"), "go", "build", "-o", r.binary, "./testdata/upstream")
+	r.buildImage()
+
+	require.NoError(t, os.Chown(r.state, edgeUser, edgeUser))
+	require.NoError(t, os.Mkdir(filepath.Join(r.secrets, "nginx"), 0o755))
+	require.NoError(t, os.Chmod(r.secrets, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(r.secrets, "nginx", "force_token"), []byte(forceToken), 0o644))
+
+	r.removeAll()
+	t.Cleanup(r.removeAll)
+	for _, system := range []edge.System{edge.Python, edge.Go} {
+		r.docker("network", "create", network(system))
+		r.startSystem(system, container(system))
+	}
+	r.control = edge.NewClient(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(r.state, "run", "edge.sock"))
+	})
+	t.Cleanup(r.control.Close)
+	r.startEdge()
+	return r
+}
+
+// at is the same rig for a subtest.
+func (r *rig) at(t *testing.T) *rig {
+	r.t = t
+	return r
+}
+
+// buildImage builds from a context of its own, where the guard is a stand-in.
+func (r *rig) buildImage() {
+	r.t.Helper()
+	folder := r.t.TempDir()
+	require.NoError(r.t, os.CopyFS(filepath.Join(folder, "nginx"), os.DirFS("../../nginx")))
+	require.NoError(r.t, os.Chmod(filepath.Join(folder, "nginx", "entrypoint.sh"), 0o755))
+	require.NoError(r.t, os.WriteFile(filepath.Join(folder, "guard"), []byte("#!/bin/sh\n"), 0o755))
+	r.run(append(os.Environ(), "DOCKER_BUILDKIT=0"), "docker", "build", "-q", "-t", edgeImage,
+		"-f", filepath.Join(folder, "nginx", "Dockerfile"), "--build-arg", "GUARD=guard", folder)
+}
+
+// startSystem starts one of the small systems under its name in the network.
+func (r *rig) startSystem(system edge.System, name string) {
+	r.t.Helper()
+	alias, port := "flask", ":5000"
+	if system == edge.Go {
+		alias, port = "goapp", ":8080"
+	}
+	r.docker("create", "--name", name, "--network", network(system), "--network-alias", alias,
+		"cutover-base", "/upstream", string(system), port)
+	r.docker("cp", r.binary, name+":/upstream")
+	r.docker("start", name)
+}
+
+// startEdge starts nginx as compose.yaml does, and waits until it is ready.
+func (r *rig) startEdge(flags ...string) {
+	r.t.Helper()
+	r.docker("rm", "--force", edgeName)
+	args := []string{"create", "--name", edgeName, "--network", network(edge.Python), "--publish", "127.0.0.1::8080",
+		"--init", "--read-only", "--tmpfs", "/tmp:mode=1777,size=64m", "--cap-drop", "ALL",
+		"--security-opt", "no-new-privileges", "--volume", r.state + ":" + stateFolder}
+	r.docker(append(append(args, flags...), edgeImage)...)
+	r.docker("network", "connect", network(edge.Go), edgeName)
+	r.docker("start", edgeName)
+	r.address = strings.TrimSpace(r.docker("port", edgeName, "8080/tcp"))
+	r.eventually(func() bool {
+		upstreams, err := r.control.Upstreams(r.t.Context())
+		return err == nil && len(upstreams[edge.Python]) > 0 && len(upstreams[edge.Go]) > 0
+	}, "the edge is ready")
+	table, err := r.control.Table(r.t.Context())
+	require.NoError(r.t, err)
+	r.generation = table.Generation
+}
+
+func (r *rig) withToken() []string {
+	return []string{"--volume", r.secrets + ":/run/secrets:ro"}
+}
+
+// apply puts routes in force.
+func (r *rig) apply(routes ...edge.Route) edge.Table {
+	r.t.Helper()
+	return r.applyTable(edge.Table{Home: edge.Python, Routes: routes})
+}
+
+func (r *rig) applyTable(table edge.Table) edge.Table {
+	r.t.Helper()
+	r.generation++
+	table.Generation = r.generation
+	require.NoError(r.t, r.control.Apply(r.t.Context(), table))
+	return table
+}
+
+// everything is a route for every path.
+func everything(weight edge.Weight) edge.Route {
+	return edge.Route{Name: "everything", Prefix: "/", Weight: weight}
+}
+
+// received is what a small system says that it was asked.
+type received struct {
+	System   edge.System `json:"system"`
+	Instance string      `json:"instance"`
+	Method   string      `json:"method"`
+	Target   string      `json:"target"`
+	Host     string      `json:"host"`
+	Header   http.Header `json:"header"`
+	Body     string      `json:"body"`
+	Arrived  uint64      `json:"arrived"`
+}
+
+// get asks the edge; the pairs are headers.
+func (r *rig) get(target string, headers ...string) *http.Response {
+	r.t.Helper()
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.address+target, http.NoBody)
+	require.NoError(r.t, err)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	return r.do(request)
+}
+
+// do returns the response with its body read.
+func (r *rig) do(request *http.Request) *http.Response {
+	r.t.Helper()
+	response, err := r.browser.Do(request)
+	require.NoError(r.t, err)
+	content, err := io.ReadAll(response.Body)
+	require.NoError(r.t, err)
+	require.NoError(r.t, response.Body.Close())
+	response.Body = io.NopCloser(bytes.NewReader(content))
+	return response
+}
+
+func (r *rig) receivedBy(response *http.Response) received {
+	r.t.Helper()
+	var request received
+	require.NoError(r.t, json.NewDecoder(response.Body).Decode(&request))
+	return request
+}
+
+// put sends any text to the control server.
+func (r *rig) put(text string) (status int, answer string) {
+	r.t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(r.state, "run", "edge.sock"))
+	}}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPut, "http://edge/table", strings.NewReader(text))
+	require.NoError(r.t, err)
+	response, err := transport.RoundTrip(request)
+	require.NoError(r.t, err)
+	content, err := io.ReadAll(response.Body)
+	require.NoError(r.t, err)
+	require.NoError(r.t, response.Body.Close())
+	return response.StatusCode, string(content)
+}
+
+// counted waits until the counters say what they should, and no more.
+func (r *rig) counted(before edge.Counters, want map[string]map[edge.System]edge.Classes) {
+	r.t.Helper()
+	assert.EventuallyWithT(r.t, func(c *assert.CollectT) {
+		assert.Equal(c, want, growth(before, r.read()))
+	}, patience, pollEvery)
+	assert.Equal(r.t, want, growth(before, r.counters()), "and no more")
+}
+
+// counters waits until all workers have handed in what they counted.
+func (r *rig) counters() edge.Counters {
+	r.t.Helper()
+	settled := r.read()
+	since := time.Now()
+	r.eventually(func() bool {
+		if now := r.read(); now.Total != settled.Total {
+			settled, since = now, time.Now()
+		}
+		return time.Since(since) > 2*flushEvery
+	}, "the counters rest")
+	return settled
+}
+
+func (r *rig) read() edge.Counters {
+	r.t.Helper()
+	counters, err := r.control.Counters(r.t.Context())
+	require.NoError(r.t, err)
+	return counters
+}
+
+// growth is what was counted in between, without zeros.
+func growth(before, after edge.Counters) map[string]map[edge.System]edge.Classes {
+	grown := map[string]map[edge.System]edge.Classes{}
+	for route, systems := range after.Requests {
+		for system, classes := range systems {
+			for class, count := range classes {
+				added := count - before.Requests[route][system][class]
+				if added == 0 {
+					continue
+				}
+				if grown[route] == nil {
+					grown[route] = map[edge.System]edge.Classes{}
+				}
+				if grown[route][system] == nil {
+					grown[route][system] = edge.Classes{}
+				}
+				grown[route][system][class] = added
+			}
+		}
+	}
+	return grown
+}
+
+func (r *rig) eventually(condition func() bool, what string) {
+	r.t.Helper()
+	if !assert.Eventually(r.t, condition, patience, pollEvery, what) {
+		r.t.Fatal(r.logs())
+	}
+}
+
+func (r *rig) logs() string {
+	out, err := exec.Command("docker", "logs", edgeName).CombinedOutput()
+	require.NoError(r.t, err)
+	return string(out)
+}
+
+func (r *rig) docker(args ...string) string {
+	r.t.Helper()
+	return r.run(os.Environ(), "docker", args...)
+}
+
+func (r *rig) run(environment []string, command string, args ...string) string {
+	r.t.Helper()
+	cmd := exec.Command(command, args...)
+	cmd.Env = environment
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(r.t, err, "%s %v: %s", command, args, stderr.String())
+	return string(out)
+}
+
+// removeAll also removes what an earlier test that was killed has left.
+func (r *rig) removeAll() {
+	names := []string{edgeName, container(edge.Python), container(edge.Go), "edge-dev-second", "edge-dev-squatter"}
+	for _, name := range names {
+		_ = exec.Command("docker", "rm", "--force", name).Run()
+	}
+	for _, system := range []edge.System{edge.Python, edge.Go} {
+		_ = exec.Command("docker", "network", "rm", network(system)).Run()
+	}
+}
+
+func network(system edge.System) string {
+	return "edge-dev-" + string(system)
+}
+
+func container(system edge.System) string {
+	return "edge-dev-" + string(system)
+}

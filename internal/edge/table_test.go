@@ -1,0 +1,98 @@
+package edge_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+)
+
+func TestTableHasTheFormThatNginxReads(t *testing.T) {
+	table := edge.Table{Generation: 7, Latched: true, Home: edge.Python, Routes: []edge.Route{
+		{Name: "auth", Prefix: "/api/auth/", Weight: 2550},
+		{Name: "users", Prefix: "/api/users/"},
+		{Name: "assets", Prefix: "/assets/", Pin: edge.Go},
+	}}
+
+	text, err := json.Marshal(table)
+
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"generation":7,"latched":true,"home":"python","routes":[
+		{"name":"auth","prefix":"/api/auth/","weight_bp":2550},
+		{"name":"users","prefix":"/api/users/","weight_bp":0},
+		{"name":"assets","prefix":"/assets/","pin":"go"}]}`, string(text))
+	var back edge.Table
+	require.NoError(t, json.Unmarshal(text, &back))
+	assert.True(t, table.Equal(back))
+}
+
+func TestTableWithoutRoutesWritesAList(t *testing.T) {
+	text, err := json.Marshal(edge.Table{Home: edge.Go})
+
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"generation":0,"latched":false,"home":"go","routes":[]}`, string(text))
+}
+
+func TestRouteNeedsOneOfWeightAndPin(t *testing.T) {
+	for _, text := range []string{
+		`{"name":"auth","prefix":"/"}`,
+		`{"name":"auth","prefix":"/","weight_bp":0,"pin":"go"}`,
+	} {
+		var route edge.Route
+		assert.EqualError(t, json.Unmarshal([]byte(text), &route), `route "auth" has to have either a weight_bp or a pin`)
+	}
+}
+
+func TestEqualComparesEverything(t *testing.T) {
+	for name, change := range map[string]func(*edge.Table){
+		"generation": func(t *edge.Table) { t.Generation++ },
+		"latch":      func(t *edge.Table) { t.Latched = true },
+		"home":       func(t *edge.Table) { t.Home = edge.Go },
+		"weight":     func(t *edge.Table) { t.Routes[0].Weight++ },
+		"routes":     func(t *edge.Table) { t.Routes = t.Routes[1:] },
+	} {
+		changed := exampleTable()
+		change(&changed)
+		assert.False(t, exampleTable().Equal(changed), name)
+	}
+	assert.True(t, exampleTable().Equal(exampleTable()))
+}
+
+func TestValidate(t *testing.T) {
+	assert.NoError(t, exampleTable().Validate())
+
+	for problem, change := range map[string]func(*edge.Table){
+		`the home is "", neither python nor go`:                              func(t *edge.Table) { t.Home = "" },
+		`the generation 9007199254740992 is too high for the edge`:           func(t *edge.Table) { t.Generation = 1 << 53 },
+		`two routes are named "users"`:                                       func(t *edge.Table) { t.Routes[1].Name = "users" },
+		`routes "users" and "api" have the same prefix "/api/users"`:         func(t *edge.Table) { t.Routes[1].Prefix = "/api/users" },
+		`route "users": the weight -0.01 is not a percentage from 0 to 100`:  func(t *edge.Table) { t.Routes[0].Weight = -1 },
+		`route "users": the weight 100.01 is not a percentage from 0 to 100`: func(t *edge.Table) { t.Routes[0].Weight = 10001 },
+		`route "users": it is pinned to "perl", neither python nor go`: func(t *edge.Table) {
+			t.Routes[0] = edge.Route{Name: "users", Prefix: "/u", Pin: "perl"}
+		},
+		`route "users": it has both a pin and a weight`:                            func(t *edge.Table) { t.Routes[0].Pin = edge.Go },
+		`route "users": the prefix "" does not begin with a slash`:                 func(t *edge.Table) { t.Routes[0].Prefix = "" },
+		`route "users": the prefix "api/" does not begin with a slash`:             func(t *edge.Table) { t.Routes[0].Prefix = "api/" },
+		`route "users": the prefix "/api//users" has an empty segment`:             func(t *edge.Table) { t.Routes[0].Prefix = "/api//users" },
+		`route "users": the prefix "/api/../users" has a dot segment`:              func(t *edge.Table) { t.Routes[0].Prefix = "/api/../users" },
+		`route "users": the prefix "/a%2Fb" holds white space or one of " % ? # \`: func(t *edge.Table) { t.Routes[0].Prefix = "/a%2Fb" },
+		`route "users": the prefix "/a b" holds white space or one of " % ? # \`:   func(t *edge.Table) { t.Routes[0].Prefix = "/a b" },
+	} {
+		table := exampleTable()
+		change(&table)
+		assert.EqualError(t, table.Validate(), problem)
+	}
+}
+
+func TestValidateRefusesRouteNames(t *testing.T) {
+	for _, name := range []string{"", "-", "a b", "a:b", "æ", strings.Repeat("a", 65)} {
+		table := tableOf(edge.Route{})
+		table.Routes[0].Name = name
+		assert.ErrorContains(t, table.Validate(), "is not 1 to 64 letters, digits, dots, dashes and underscores", name)
+	}
+}

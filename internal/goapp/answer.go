@@ -1,0 +1,123 @@
+package goapp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// answer is a whole HTTP response. Handlers return it rather than write it,
+// so that the session is saved before the first byte goes out.
+type answer struct {
+	status      int
+	contentType string
+	header      map[string]string
+	body        []byte
+}
+
+func (a answer) write(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	for name, value := range a.header {
+		header.Set(name, value)
+	}
+	if a.contentType != "" {
+		header.Set("Content-Type", a.contentType)
+	}
+	header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // fails only when the client has gone
+}
+
+// redirect has no body: nobody sees it.
+func redirect(status int, location string) answer {
+	return answer{status: status, header: map[string]string{"Location": location}}
+}
+
+// envelope is the form of every answer under /api/.
+type envelope struct {
+	Status  string  `json:"status"`
+	Data    any     `json:"data"`
+	Message *string `json:"message"`
+}
+
+func success(data any) (answer, error) {
+	return jsonAnswer(http.StatusOK, envelope{Status: "success", Data: data})
+}
+
+func jsonAnswer(status int, document any) (answer, error) {
+	body, err := json.Marshal(document)
+	if err != nil {
+		return answer{}, fmt.Errorf("the answer could not be written as JSON: %w", err)
+	}
+	return answer{status: status, contentType: "application/json", body: append(body, '\n')}, nil
+}
+
+// problem is an error that the client is told.
+type problem struct {
+	status  int
+	message string
+}
+
+func (p problem) Error() string { return p.message }
+
+// Message serves the view.
+func (p problem) Message() string { return p.message }
+
+var (
+	errNotFound         = problem{http.StatusNotFound, "Not found."}
+	errUserNotFound     = problem{http.StatusNotFound, "User not found."}
+	errNotLoggedIn      = problem{http.StatusUnauthorized, "Authentication required."}
+	errWrongPassword    = problem{http.StatusUnauthorized, "Invalid username or password."}
+	errNoPassword       = problem{http.StatusBadRequest, "Username and password are required."}
+	errNotJSONObject    = problem{http.StatusBadRequest, "The request body must be a JSON object."}
+	errBadPage          = problem{http.StatusBadRequest, "page and per_page must be positive integers, per_page at most 100."}
+	errMethodNotAllowed = problem{http.StatusMethodNotAllowed, "Method not allowed."}
+	errTooLarge         = problem{http.StatusRequestEntityTooLarge, "The request body is too large."}
+	errUnavailable      = problem{http.StatusServiceUnavailable, "Service temporarily unavailable."}
+	errInternal         = problem{http.StatusInternalServerError, "Internal server error."}
+)
+
+// unavailable marks an error as the fault of Postgres or Redis.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() error { return u.error }
+
+// toProblem tells what of an error the client may know.
+func toProblem(err error) problem {
+	var known problem
+	var away unavailable
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &away):
+		return errUnavailable
+	default:
+		return errInternal
+	}
+}
+
+// failed turns an error into an answer: JSON for the API, a fragment for
+// htmx, a page for everyone else.
+func (s *Server) failed(r *http.Request, err error) answer {
+	p := toProblem(err)
+	if p.status >= http.StatusInternalServerError {
+		s.log.ErrorContext(r.Context(), "request failed", "request_id", requestID(r.Context()), "error", err.Error())
+	}
+	var a answer
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/api/") && !fromPage(r):
+		a, err = jsonAnswer(p.status, envelope{Status: "error", Message: &p.message})
+	case r.Header.Get("HX-Request") != "":
+		a, err = s.views.fragment(p.status, "problem", p)
+	default:
+		a, err = s.views.page(p.status, "problem", p)
+	}
+	if err != nil {
+		return answer{status: p.status, contentType: "text/plain; charset=utf-8", body: []byte(p.message)}
+	}
+	return a
+}

@@ -1,0 +1,95 @@
+package goapp
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxBody is the largest body that is read; nothing here needs more.
+const maxBody = 64 << 10
+
+const (
+	urlencoded = "application/x-www-form-urlencoded"
+	multipart  = "multipart/form-data"
+)
+
+func mediaType(r *http.Request) string {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // "" if malformed
+	return kind
+}
+
+// The forms of the pages go to the API, as the legacy system's do.
+const (
+	loginPath  = "/api/auth/login"
+	logoutPath = "/api/auth/logout"
+)
+
+// fromPage reports whether a form of a page sent the request: it is answered
+// with a page.
+func fromPage(r *http.Request) bool {
+	kind := mediaType(r)
+	return r.Method == http.MethodPost &&
+		(r.Pattern == loginPath || r.Pattern == logoutPath) &&
+		(kind == urlencoded || kind == multipart)
+}
+
+// readForm returns what a form sent.
+func readForm(r *http.Request) (url.Values, error) {
+	if mediaType(r) == multipart {
+		r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
+		if err := r.ParseMultipartForm(maxBody); tooLarge(err) {
+			return nil, errTooLarge
+		}
+		return r.PostForm, nil // what a malformed form lacks is missed later
+	}
+	body, err := readBody(r)
+	return parseQuery(string(body)), err
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	if tooLarge(err) {
+		return nil, errTooLarge
+	}
+	return body, err
+}
+
+func tooLarge(err error) bool {
+	return errors.As(err, new(*http.MaxBytesError))
+}
+
+// parseQuery reads a query or a form as the legacy system does, and browsers
+// write them: a semicolon, or a percent sign that escapes nothing, is a
+// character like any other. (net/url drops the whole pair.)
+func parseQuery(query string) url.Values {
+	values := url.Values{}
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		values.Add(unescape(name), unescape(value))
+	}
+	return values
+}
+
+func unescape(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '+':
+			b.WriteByte(' ')
+		case '%':
+			if plain, err := url.PathUnescape(text[i:min(i+3, len(text))]); err == nil {
+				b.WriteString(plain)
+				i += 2
+				continue
+			}
+			b.WriteByte('%')
+		default:
+			b.WriteByte(text[i])
+		}
+	}
+	return strings.ToValidUTF8(b.String(), "\uFFFD")
+}

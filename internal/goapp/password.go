@@ -1,0 +1,80 @@
+package goapp
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// The time of SHA-512 crypt grows with the password. The legacy system has the
+// same limit.
+const maxSHA512Password = 4096
+
+// matcher reports whether a password belongs to one hash.
+type matcher func(password string) bool
+
+// parseHash reads the two kinds of hashes that p2k16's accounts have.
+func parseHash(hash string) (matcher, error) {
+	switch {
+	case strings.HasPrefix(hash, "$2b$"):
+		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+			return nil, err
+		}
+		return matchBcrypt(hash), nil
+	case strings.HasPrefix(hash, "$6$"):
+		digest, err := shacrypt.Decode(hash)
+		if err != nil {
+			return nil, err
+		}
+		return func(password string) bool {
+			return utf8.RuneCountInString(password) <= maxSHA512Password && digest.Match(password)
+		}, nil
+	default:
+		return nil, errors.New("the password hash is neither bcrypt nor SHA-512 crypt")
+	}
+}
+
+// matchBcrypt looks at a password's first 72 bytes only, as bcrypt everywhere.
+func matchBcrypt(hash string) matcher {
+	return func(password string) bool {
+		return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+	}
+}
+
+// passwords checks passwords, and takes as long for users that do not exist.
+type passwords struct {
+	// decoy belongs to the user who was checked last: whatever the hashes in
+	// the database cost, an unknown user costs the same.
+	decoy atomic.Pointer[matcher]
+}
+
+func newPasswords() *passwords {
+	p := &passwords{}
+	first := matchBcrypt(firstDecoy)
+	p.decoy.Store(&first)
+	return p
+}
+
+// firstDecoy belongs to a random password.
+const firstDecoy = "$2b$06$ReJ.XmxqsLi7.t3/uC0QUukDFyB.YGaQZ.Cv0164VUbQ2VtalpO3O"
+
+// match reports whether the password belongs to the hash. A hash that cannot
+// be read belongs to none.
+func (p *passwords) match(hash, password string) bool {
+	matches, err := parseHash(hash)
+	if err != nil || strings.ContainsRune(password, 0) { // which C's crypt would cut there
+		p.mismatch(password)
+		return false
+	}
+	p.decoy.Store(&matches)
+	return matches(password)
+}
+
+// mismatch spends the time of match on a user who does not exist.
+func (p *passwords) mismatch(password string) {
+	(*p.decoy.Load())(password)
+}

@@ -1,0 +1,204 @@
+// Package goapp is the new system: the application that takes p2k16 over
+// from Flask, with server-side pages and htmx.
+package goapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cutover-dev/cutover/internal/session"
+)
+
+const (
+	// requestTimeout bounds all that a request waits for; Postgres or Redis
+	// being away is then answered within 2 s.
+	requestTimeout = 1800 * time.Millisecond
+	// shutdownTimeout is longer than any request, and shorter than the time
+	// that Compose gives before it kills.
+	shutdownTimeout = 4 * time.Second
+	// The edge keeps idle connections for 60 s. It has to be the side that
+	// closes them, or it sends requests into closed ones.
+	idleTimeout = 2 * time.Minute
+)
+
+// Server answers the requests.
+type Server struct {
+	accounts  accounts
+	passwords *passwords
+	sessions  *session.Manager
+	checks    map[string]check
+	metrics   *metrics
+	views     *views
+	assets    []asset
+	log       *slog.Logger
+	handler   http.Handler
+}
+
+// dependencies are what a Server needs from outside.
+type dependencies struct {
+	accounts accounts
+	sessions *session.Manager
+	checks   map[string]check
+	assets   []asset
+	log      *slog.Logger
+}
+
+func newServer(deps dependencies) (*Server, error) {
+	views, err := parseViews()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		accounts:  deps.accounts,
+		passwords: newPasswords(),
+		sessions:  deps.sessions,
+		checks:    deps.checks,
+		views:     views,
+		assets:    deps.assets,
+		log:       deps.log,
+	}
+	routes := s.routes()
+	s.metrics = newMetrics(routes)
+	s.handler = s.observed(s.mux(routes))
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.handler.ServeHTTP(w, r)
+}
+
+// route is one path with the handlers of its methods. HEAD is GET's.
+type route struct {
+	path    string
+	methods map[string]http.Handler
+}
+
+func (s *Server) routes() []route {
+	get := func(path string, h http.Handler) route {
+		return route{path, map[string]http.Handler{http.MethodGet: h}}
+	}
+	post := func(path string, h http.Handler) route {
+		return route{path, map[string]http.Handler{http.MethodPost: h}}
+	}
+	routes := []route{
+		post(loginPath, s.withSession(s.login)),
+		post(logoutPath, s.withSession(s.logout)),
+		get("/api/auth/me", s.withSession(s.me)),
+		get("/api/users", s.plain(s.usersSlash)),
+		get("/api/users/", s.withSession(s.listUsers)),
+		get("/api/users/{id}", s.withSession(s.getUser)),
+		get("/", s.plain(s.home)),
+		get("/login", s.withSession(s.loginPage)),
+		get("/dashboard", s.withSession(s.dashboard)),
+		get("/htmx/users", s.withSession(s.usersFragment)),
+		get("/health", s.plain(s.health)),
+		get("/metrics", http.HandlerFunc(s.serveMetrics)),
+	}
+	for _, asset := range s.assets {
+		routes = append(routes, get(asset.path, asset))
+	}
+	return routes
+}
+
+func (s *Server) mux(routes []route) http.Handler {
+	mux := http.NewServeMux()
+	notFound := s.plain(func(*http.Request) (answer, error) { return answer{}, errNotFound })
+	for _, route := range routes {
+		mux.Handle(exactPattern(route.path), s.byMethod(route.methods))
+	}
+	mux.Handle(unmatched, notFound)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The mux would redirect to the clean path, which the legacy system
+		// does not, and which a POST would not survive everywhere.
+		if !isClean(r.URL.EscapedPath()) {
+			notFound.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// isClean reports whether a path has no empty, "." or ".." segments.
+func isClean(escaped string) bool {
+	clean := path.Clean(escaped)
+	return escaped == clean || clean != "/" && escaped == clean+"/"
+}
+
+// Run serves until the context ends, and lets the requests in flight finish.
+func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
+	pool, err := pgxpool.NewWithConfig(ctx, config.Database)
+	if err != nil {
+		return fmt.Errorf("the database pool could not be made: %w", err)
+	}
+	defer pool.Close()
+	redis.SetLogger(redisLog{log})
+	client := redis.NewClient(config.Redis)
+	defer func() { err = errors.Join(err, client.Close()) }()
+	assets, err := loadAssets(config.AssetsDir)
+	if err != nil {
+		return err
+	}
+
+	server, err := newServer(dependencies{
+		accounts: postgres{pool},
+		sessions: session.NewManager(session.NewStore(session.NewRedis(client), config.SessionTTL), config.CookieSecure),
+		checks: map[string]check{
+			"postgres": pool.Ping,
+			"redis":    func(ctx context.Context) error { return client.Ping(ctx).Err() },
+		},
+		assets: assets,
+		log:    log,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", config.Listen)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR %s cannot be listened on: %w", config.Listen, err)
+	}
+	return serve(ctx, listener, server, log)
+}
+
+// redisLog puts the client's own messages into the log.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.WarnContext(ctx, fmt.Sprintf(format, args...))
+}
+
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	log.Info("listening", "address", listener.Addr().String())
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("the server stopped: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("shutting down")
+	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(shutdown); err != nil {
+		return fmt.Errorf("requests were cut off at shutdown: %w", errors.Join(err, server.Close()))
+	}
+	return nil
+}

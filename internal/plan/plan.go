@@ -1,0 +1,97 @@
+// Package plan reads the plan file: everything that is particular to one
+// migration.
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Plan is one migration.
+type Plan struct {
+	Version  int      `yaml:"version"`
+	Name     string   `yaml:"name"`
+	Routes   []Route  `yaml:"routes"`
+	Owned    Owned    `yaml:"owned"`
+	Database Database `yaml:"database"`
+
+	// Hash identifies the file's content: sha256, hexadecimal.
+	Hash string `yaml:"-"`
+	// Dir is the folder that the plan's own paths are relative to.
+	Dir string `yaml:"-"`
+}
+
+// Route is a part of the application that moves on its own.
+type Route struct {
+	Name   string `yaml:"name"`
+	Prefix string `yaml:"prefix"`
+}
+
+// Owned lists the prefixes that one system serves at every weight.
+type Owned struct {
+	Go     []string `yaml:"go"`
+	Python []string `yaml:"python"`
+}
+
+// Database names the SQL that makes a fresh rehearsal's database.
+type Database struct {
+	Schema string `yaml:"schema"`
+	Seed   string `yaml:"seed"`
+}
+
+// Find returns the path of the plan to use: the one given, else
+// $CUTOVER_PLAN, else cutover.yaml in the working folder, else the reference
+// plan below root.
+func Find(given, fromEnvironment, root string) (string, error) {
+	for _, path := range []string{given, fromEnvironment} {
+		if path != "" {
+			return path, nil
+		}
+	}
+	candidates := []string{"cutover.yaml", filepath.Join(root, "fixtures", "p2k16", "cutover.yaml")}
+	for _, path := range candidates {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("there is no plan: none of %s exists; name one with --plan FILE or CUTOVER_PLAN", strings.Join(candidates, ", "))
+}
+
+// Load reads and validates a plan file. Its error names file, line and column.
+func Load(path string) (*Plan, error) {
+	source, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no plan file %s", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	p, err := Parse(path, source)
+	if err != nil {
+		return nil, err
+	}
+	p.Dir = filepath.Dir(path)
+	return p, nil
+}
+
+// Parse reads a plan out of source; name stands for it in errors.
+func Parse(name string, source []byte) (*Plan, error) {
+	var p Plan
+	if err := yaml.UnmarshalWithOptions(source, &p, yaml.Strict()); err != nil {
+		return nil, located(name, source, err)
+	}
+	sum := sha256.Sum256(source)
+	p.Hash = hex.EncodeToString(sum[:])
+	if err := p.validate(name, source); err != nil {
+		return nil, err
+	}
+	return &p, nil
+}

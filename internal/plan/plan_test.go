@@ -1,0 +1,67 @@
+package plan
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestReferencePlanIsValid(t *testing.T) {
+	p, err := Load("../../fixtures/p2k16/cutover.yaml")
+	require.NoError(t, err)
+	assert.Equal(t, "p2k16", p.Name)
+	assert.Equal(t, []string{"auth", "users", "badges", "tools", "memberships", "pages"}, names(p))
+	assert.Equal(t, "../../fixtures/p2k16", p.Dir)
+	assert.Len(t, p.Hash, 64)
+}
+
+func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
+	const head = "version: 1\nname: x\n"
+	for _, test := range []struct{ name, source, want string }{
+		{"unknown key", head + "rotues: []\n", `p.yaml:3:1: unknown field "rotues"`},
+		{"wrong type", head + "routes:\n  - name: [a]\n    prefix: /\n", "p.yaml:4:11:"},
+		{"syntax", head + "routes: [\n", "p.yaml:3:"},
+		{"version", "version: 2\nname: x\nroutes:\n  - {name: a, prefix: /}\n", "p.yaml:1:10: the plan's version is 2"},
+		{"no routes", head, "p.yaml:1:1: the plan has no routes"},
+		{"name", head + "routes:\n  - {name: A b, prefix: /}\n", `p.yaml:4:12: "A b" is no name`},
+		{"twice", head + "routes:\n  - {name: a, prefix: /}\n  - {name: a, prefix: /b}\n", "p.yaml:5:12: there are two routes named a"},
+		{"same prefix", head + "routes:\n  - {name: a, prefix: /x}\n  - {name: b, prefix: /x/}\n", "p.yaml:5:23: the prefix /x/ is route a's already"},
+		{"relative prefix", head + "routes:\n  - {name: a, prefix: x}\n", `p.yaml:4:23: "x" is no prefix`},
+		{"query in prefix", head + "routes:\n  - {name: a, prefix: \"/x?y\"}\n", `is no prefix`},
+		{"owned twice", head + "routes:\n  - {name: a, prefix: /x}\nowned:\n  go: [/x/]\n", "p.yaml:6:8: the prefix /x/ is route a's already"},
+		{"empty", "", "p.yaml:1:1:"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Parse("p.yaml", []byte(test.source))
+			require.Error(t, err)
+			assert.Contains(t, err.Error(), test.want)
+		})
+	}
+}
+
+func TestAllFaultsAreReportedAtOnce(t *testing.T) {
+	_, err := Parse("p.yaml", []byte("version: 3\nname: X\nroutes:\n  - {name: a, prefix: b}\n"))
+	require.Error(t, err)
+	for _, want := range []string{"p.yaml:1:10", "p.yaml:2:7", "p.yaml:4:23"} {
+		assert.Contains(t, err.Error(), want)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("version: 1\nname: x\nroutes:\n  - {name: a, prefix: /}\n"))
+	f.Fuzz(func(t *testing.T, source []byte) {
+		p, err := Parse("p.yaml", source)
+		if err == nil {
+			assert.NotEmpty(t, p.Routes)
+		}
+	})
+}
+
+func names(p *Plan) []string {
+	var names []string
+	for _, r := range p.Routes {
+		names = append(names, r.Name)
+	}
+	return names
+}

@@ -1,0 +1,69 @@
+package rollout
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Action names what an event did.
+type Action string
+
+// The actions that a journal holds.
+const (
+	ActionPlan      Action = "plan"
+	ActionRoute     Action = "route"
+	ActionRollback  Action = "rollback"
+	ActionResume    Action = "resume"
+	ActionReconcile Action = "reconcile"
+)
+
+// Cause is who wishes a change, why and when.
+type Cause struct {
+	Actor    string
+	Reason   string
+	At       time.Time
+	Evidence map[string]any
+}
+
+// Event is one change of the state: a line of the journal.
+type Event struct {
+	Seq        uint64         `json:"seq"`
+	Time       Time           `json:"time"`
+	Generation uint64         `json:"generation"`
+	Actor      string         `json:"actor"`
+	Action     Action         `json:"action"`
+	Reason     string         `json:"reason"`
+	Before     State          `json:"before"`
+	After      State          `json:"after"`
+	Evidence   map[string]any `json:"evidence"`
+}
+
+func newEvent(action Action, before, after State, cause Cause) *Event {
+	evidence := cause.Evidence
+	if evidence == nil {
+		evidence = map[string]any{}
+	}
+	return &Event{
+		Time:       Time{cause.At},
+		Generation: after.Generation,
+		Actor:      cause.Actor,
+		Action:     action,
+		Reason:     cause.Reason,
+		Before:     before,
+		After:      after,
+		Evidence:   evidence,
+	}
+}
+
+// Time is written in UTC and always with three decimals, so that the lines of
+// a journal sort as text.
+type Time struct {
+	time.Time
+}
+
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// MarshalJSON writes the time in UTC with milliseconds.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return json.Marshal(t.UTC().Format(timeLayout))
+}

@@ -1,0 +1,84 @@
+package rollout
+
+import "github.com/cutover-dev/cutover/internal/edge"
+
+// Route sets the share of one route that go serves. Like everything that may
+// move traffic forward it names the generation that its author saw. A nil
+// event means that nothing had to change.
+func (s State) Route(name string, weight edge.Weight, generation uint64, cause Cause) (State, *Event, error) {
+	if err := cause.validate(); err != nil {
+		return s, nil, err
+	}
+	if s.Latched {
+		return s, nil, refuse(Latched, "Everything is latched on python since a rollback (%s); resume first.", s.LatchReason)
+	}
+	if err := s.current(generation); err != nil {
+		return s, nil, err
+	}
+	i := s.find(name)
+	if i < 0 {
+		return s, nil, refuse(UnknownRoute, "The plan %q has no route %q.", s.Plan.Name, name)
+	}
+	route := s.Routes[i]
+	switch {
+	case route.Pin != "":
+		return s, nil, refuse(Invalid, "Route %q is pinned to %s and has no weight.", name, route.Pin)
+	case weight < 0 || weight > edge.AllGo:
+		return s, nil, refuse(Invalid, "A weight is a percentage from 0 to 100, not %s.", weight)
+	case route.Weight == weight:
+		return s, nil, nil
+	}
+	after := s.next()
+	after.Routes[i].Weight = weight
+	return after, newEvent(ActionRoute, s, after, cause), nil
+}
+
+// Rollback takes everything back to python and latches it there. It names no
+// generation and is never refused. A nil event means that it was done before.
+func (s State) Rollback(cause Cause) (State, *Event) {
+	if s.Latched {
+		return s, nil
+	}
+	after := s.next()
+	after.Latched = true
+	after.LatchReason = cause.Reason
+	after.zero()
+	return after, newEvent(ActionRollback, s, after, cause)
+}
+
+// Resume releases the latch; every weight stays 0. A nil event means that
+// nothing was latched.
+func (s State) Resume(generation uint64, cause Cause) (State, *Event, error) {
+	if err := cause.validate(); err != nil {
+		return s, nil, err
+	}
+	if cause.Reason == "" {
+		return s, nil, refuse(Invalid, "Resuming after a rollback needs a reason.")
+	}
+	if !s.Latched {
+		return s, nil, nil
+	}
+	if err := s.current(generation); err != nil {
+		return s, nil, err
+	}
+	after := s.next()
+	after.Latched = false
+	after.LatchReason = ""
+	return after, newEvent(ActionResume, s, after, cause), nil
+}
+
+// Private
+
+func (s State) current(generation uint64) error {
+	if generation != s.Generation {
+		return refuse(Stale, "The routing has changed meanwhile: generation %d was named, %d is current.", generation, s.Generation)
+	}
+	return nil
+}
+
+func (c Cause) validate() error {
+	if c.Actor == "" {
+		return refuse(Invalid, "The request does not name its actor.")
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package rollout_test
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/rollout"
+)
+
+// history applies anything to a state and keeps the journal that results.
+type history struct {
+	state   rollout.State
+	journal []string // events as they were written at the time
+	tables  []edge.Table
+}
+
+// Whatever is done in whatever order, the state stays sound and the journal
+// explains it.
+func TestProperty_AnySequenceKeepsTheRules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &history{state: rollout.NewState(edge.Python)}
+		t.Repeat(map[string]func(*rapid.T){
+			"plan": func(t *rapid.T) {
+				before := h.state
+				after, event, err := before.AdoptPlan(anyPlan().Draw(t, "plan"), someone)
+				h.take(t, after, event, err)
+				require.LessOrEqual(t, total(after), total(before))
+			},
+			"route": func(t *rapid.T) {
+				name := rapid.SampledFrom([]string{"a", "b", "c", "pin"}).Draw(t, "route")
+				generation := h.state.Generation - uint64(rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "behind"))
+				before := h.state
+				after, event, err := before.Route(name, anyWeight().Draw(t, "weight"), generation, someone)
+				h.take(t, after, event, err)
+				if event != nil {
+					require.Equal(t, before.Generation, generation)
+					require.False(t, before.Latched)
+				}
+			},
+			"rollback": func(t *rapid.T) {
+				after, event := h.state.Rollback(someone)
+				h.take(t, after, event, nil)
+				require.True(t, after.Latched)
+			},
+			"resume": func(t *rapid.T) {
+				after, event, err := h.state.Resume(h.state.Generation, someone)
+				h.take(t, after, event, err)
+				require.Equal(t, total(h.state), total(after))
+			},
+			"reconcile": func(t *rapid.T) {
+				before, actual := h.state, h.anyTable(t)
+				after, event := rollout.Reconcile(before, actual, someone)
+				h.take(t, after, event, nil)
+				notForward(t, after, before, actual)
+				again, more := rollout.Reconcile(after, after.Table(), someone)
+				require.Nil(t, more, "reconciling ends")
+				require.Equal(t, after, again)
+				if !rollout.InSync(after, actual) {
+					require.Greater(t, after.Generation, actual.Generation, "the edge would refuse it")
+				}
+			},
+			"undo": func(t *rapid.T) {
+				before := h.state
+				moved, event, err := before.Route("a", anyWeight().Draw(t, "weight"), before.Generation, someone)
+				h.take(t, moved, event, err)
+				after, event := rollout.Undo(moved, before, someone)
+				h.take(t, after, event, nil)
+				notForward(t, after, moved, before.Table())
+			},
+			"": func(t *rapid.T) { require.NoError(t, h.state.Validate()) },
+		})
+		h.replay(t)
+	})
+}
+
+// take makes a result the present state, if it obeys what holds for all.
+func (h *history) take(t *rapid.T, after rollout.State, event *rollout.Event, err error) {
+	if err != nil {
+		require.Nil(t, event)
+		require.ErrorAs(t, err, new(*rollout.Refusal))
+	}
+	if event == nil {
+		require.Equal(t, h.state, after, "a change without an event")
+		return
+	}
+	require.Greater(t, after.Generation, h.state.Generation)
+	require.Equal(t, after.Generation, event.Generation)
+	require.Equal(t, h.state, event.Before)
+	require.Equal(t, after, event.After)
+	line, err := json.Marshal(event)
+	require.NoError(t, err)
+	h.journal = append(h.journal, string(line))
+	h.tables = append(h.tables, after.Table())
+	h.state = after
+}
+
+// replay follows the journal: it leads to the state without a gap.
+func (h *history) replay(t *rapid.T) {
+	replayed := rollout.NewState(edge.Python)
+	for _, line := range h.journal {
+		var event rollout.Event
+		require.NoError(t, json.Unmarshal([]byte(line), &event))
+		require.Equal(t, replayed, event.Before)
+		replayed = event.After
+	}
+	require.Equal(t, h.state, replayed)
+}
+
+// anyTable is what an edge may be found with: nothing, an earlier table, or
+// one that nobody here has made.
+func (h *history) anyTable(t *rapid.T) edge.Table {
+	table := rollout.NewState(edge.Python).Table()
+	if len(h.tables) > 0 && rapid.Bool().Draw(t, "known") {
+		table = rapid.SampledFrom(h.tables).Draw(t, "table")
+	}
+	table.Routes = slices.Clone(table.Routes)
+	if rapid.Bool().Draw(t, "changed") {
+		table.Generation = uint64(rapid.IntRange(1, int(h.state.Generation)+3).Draw(t, "generation"))
+		table.Latched = rapid.Bool().Draw(t, "latched")
+		for i, route := range table.Routes {
+			if route.Pin == "" && !table.Latched {
+				table.Routes[i].Weight = anyWeight().Draw(t, "weight")
+			}
+		}
+	}
+	return table
+}
+
+func notForward(t *rapid.T, after, recorded rollout.State, actual edge.Table) {
+	for _, route := range after.Routes {
+		if recorded.Generation > 0 {
+			require.LessOrEqual(t, route.Weight, weightIn(recorded.Table(), route.Name))
+		}
+		require.LessOrEqual(t, route.Weight, weightIn(actual, route.Name))
+	}
+	if recorded.Latched || actual.Latched {
+		require.True(t, after.Latched)
+	}
+}
+
+func weightIn(table edge.Table, name string) edge.Weight {
+	for _, route := range table.Routes {
+		if route.Name == name {
+			return route.Weight
+		}
+	}
+	return 0
+}
+
+func total(state rollout.State) edge.Weight {
+	var sum edge.Weight
+	for _, route := range state.Routes {
+		sum += route.Weight
+	}
+	return sum
+}
+
+var someone = rollout.Cause{Actor: "kari", Reason: "a test", At: time.Unix(1767323045, 678e6).UTC()}
+
+func anyWeight() *rapid.Generator[edge.Weight] {
+	return rapid.Custom(func(t *rapid.T) edge.Weight {
+		return edge.Weight(rapid.SampledFrom([]int{0, 1, 2500, 10000}).Draw(t, "hundredths"))
+	})
+}
+
+func anyPlan() *rapid.Generator[rollout.Plan] {
+	pinned := rollout.PlanRoute{Name: "pin", Prefix: "/assets/", Pin: edge.Go}
+	a := rollout.PlanRoute{Name: "a", Prefix: "/a"}
+	b := rollout.PlanRoute{Name: "b", Prefix: "/b/"}
+	c := rollout.PlanRoute{Name: "c", Prefix: "/"}
+	return rapid.SampledFrom([]rollout.Plan{
+		{Name: "p", Hash: "1", Routes: []rollout.PlanRoute{a, b, pinned}},
+		{Name: "p", Hash: "2", Routes: []rollout.PlanRoute{a, c, pinned}},
+		{Name: "p", Hash: "3", Routes: []rollout.PlanRoute{b, c}},
+		{Name: "p", Hash: "invalid", Routes: []rollout.PlanRoute{b, b}},
+	})
+}

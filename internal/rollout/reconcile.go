@@ -1,0 +1,127 @@
+package rollout
+
+import (
+	"slices"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+)
+
+// Reconcile brings together the state that is recorded and the table that the
+// edge has. The higher generation says which routes there are, but traffic
+// never moves forward by it: where the two differ, each route gets the lower
+// weight, and a latch on either side holds. The result is what the edge should
+// have; a nil event means that the recorded state is right as it is, and that
+// at most the edge has to catch up.
+func Reconcile(recorded State, actual edge.Table, cause Cause) (State, *Event) {
+	if InSync(recorded, actual) {
+		return recorded, nil
+	}
+	after := recorded.withTable(actual)
+	newer := actual.Generation > recorded.Generation
+	switch {
+	case recorded.Generation == 0:
+		// Nothing was ever recorded, or it was lost: what the edge has stands.
+	case newer:
+		after = after.atMost(recorded)
+	default:
+		after = recorded.atMost(after)
+	}
+	switch {
+	case newer && sameContent(after.Table(), actual):
+		after.Generation = actual.Generation
+	case !newer && actual.Generation != recorded.Generation && sameContent(after.Table(), recorded.Table()):
+		return recorded, nil
+	default:
+		after.Generation = max(recorded.Generation, actual.Generation) + 1
+	}
+	return after, newEvent(ActionReconcile, recorded, after, cause)
+}
+
+// Undo takes back a move that was recorded but could not be applied. It never
+// moves traffic forward either: of what the move lowered, nothing is raised
+// again. A nil event means that nothing is to be taken back.
+func Undo(now, before State, cause Cause) (State, *Event) {
+	after := before.atMost(now)
+	if after.Plan == now.Plan && sameContent(after.Table(), now.Table()) {
+		return now, nil
+	}
+	after.Generation = now.Generation + 1
+	return after, newEvent(ActionReconcile, now, after, cause)
+}
+
+// InSync tells whether the edge has the table of this state. Before the first
+// plan there is none to have.
+func InSync(state State, actual edge.Table) bool {
+	if state.Generation != actual.Generation {
+		return false
+	}
+	return state.Generation == 0 || sameContent(state.Table(), actual)
+}
+
+// Private
+
+func sameContent(a, b edge.Table) bool {
+	return a.Latched == b.Latched && a.Home == b.Home && slices.Equal(a.Routes, b.Routes)
+}
+
+// withTable is the state with what the edge has. If the edge's routes are not
+// the plan's, the state follows no known plan any more.
+func (s State) withTable(table edge.Table) State {
+	routes := make([]Route, 0, len(table.Routes))
+	for _, route := range table.Routes {
+		routes = append(routes, Route{
+			Name:   route.Name,
+			Prefix: route.Prefix,
+			Weight: route.Weight,
+			Pin:    route.Pin,
+		})
+	}
+	if !slices.EqualFunc(s.Routes, routes, Route.sameAs) {
+		s.Plan = PlanID{}
+	}
+	s.Routes = routes
+	if table.Home != "" {
+		s.Home = table.Home
+	}
+	s.Latched = table.Latched
+	return s.settled()
+}
+
+// atMost is the state with each weight, the latch and the home as far back as
+// the other state has them; a route that the other lacks counts as not moved.
+func (s State) atMost(other State) State {
+	s.Routes = slices.Clone(s.Routes)
+	for i, route := range s.Routes {
+		s.Routes[i].Weight = min(route.Weight, other.weightOf(route))
+	}
+	if other.Home != s.Home {
+		s.Home = edge.Python
+	}
+	if other.Latched && !s.Latched {
+		s.Latched = true
+		s.LatchReason = other.LatchReason
+	}
+	return s.settled()
+}
+
+// settled makes latch and weights agree.
+func (s State) settled() State {
+	if !s.Latched {
+		s.LatchReason = ""
+		return s
+	}
+	if s.LatchReason == "" {
+		s.LatchReason = "The edge was found latched."
+	}
+	s.zero()
+	return s
+}
+
+func (s State) weightOf(route Route) edge.Weight {
+	for _, own := range s.Routes {
+		if own.sameAs(route) {
+			return own.Weight
+		}
+	}
+	return 0
+}

@@ -1,0 +1,103 @@
+// Package rollout holds the rules of a migration as pure functions: from a
+// state and a wish to the next state and the event that explains it, or to a
+// refusal. Nothing here reads a clock, a file or the network.
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+)
+
+// SchemaVersion is the version of the documents that hold a State.
+const SchemaVersion = 1
+
+// State is where the migration stands. Its generation grows with every change.
+// While it is latched, after a rollback, every weight is 0.
+type State struct {
+	SchemaVersion int         `json:"schema_version"`
+	Generation    uint64      `json:"generation"`
+	Phase         string      `json:"phase"`
+	Step          string      `json:"step"`
+	Latched       bool        `json:"latched"`
+	LatchReason   string      `json:"latch_reason"`
+	Home          edge.System `json:"home"`
+	Plan          PlanID      `json:"plan"`
+	Routes        []Route     `json:"routes"`
+}
+
+// Route is one part of the application and the share of it that go serves.
+// A pinned route belongs to one system and has no weight.
+type Route struct {
+	Name   string      `json:"name"`
+	Prefix string      `json:"prefix"`
+	Weight edge.Weight `json:"weight"`
+	Pin    edge.System `json:"pin"`
+}
+
+// PlanID names the plan that a state follows.
+type PlanID struct {
+	Name string `json:"name"`
+	Hash string `json:"hash"`
+}
+
+// NewState is the state before the first plan.
+func NewState(home edge.System) State {
+	return State{SchemaVersion: SchemaVersion, Home: home, Routes: []Route{}}
+}
+
+// Table is what the edge has to apply to be in this state.
+func (s State) Table() edge.Table {
+	table := edge.Table{
+		Generation: s.Generation,
+		Latched:    s.Latched,
+		Home:       s.Home,
+		Routes:     make([]edge.Route, 0, len(s.Routes)),
+	}
+	for _, route := range s.Routes {
+		table.Routes = append(table.Routes, edge.Route{
+			Name:   route.Name,
+			Prefix: route.Prefix,
+			Weight: route.Weight,
+			Pin:    route.Pin,
+		})
+	}
+	return table
+}
+
+// Validate tells whether a state that was read from a file may be used.
+func (s State) Validate() error {
+	if s.SchemaVersion != SchemaVersion {
+		return fmt.Errorf("it has schema version %d, this guard knows %d", s.SchemaVersion, SchemaVersion)
+	}
+	if s.Latched && s.moved() {
+		return errors.New("it is latched, but has routes with a weight")
+	}
+	return s.Table().Validate()
+}
+
+// Private
+
+// next is a copy with the following generation; its routes may be changed.
+func (s State) next() State {
+	s.SchemaVersion = SchemaVersion
+	s.Generation++
+	s.Routes = slices.Clone(s.Routes)
+	return s
+}
+
+func (s State) find(name string) int {
+	return slices.IndexFunc(s.Routes, func(r Route) bool { return r.Name == name })
+}
+
+func (s State) moved() bool {
+	return slices.ContainsFunc(s.Routes, func(r Route) bool { return r.Weight != 0 })
+}
+
+func (s *State) zero() {
+	for i := range s.Routes {
+		s.Routes[i].Weight = 0
+	}
+}

@@ -1,0 +1,194 @@
+package session
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/session/sessiontest"
+)
+
+func newManager(backend Backend) *Manager {
+	return NewManager(NewStore(backend, time.Hour), true)
+}
+
+func request(id string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("User-Agent", "test")
+	if id != "" {
+		r.AddCookie(&http.Cookie{Name: Cookie, Value: id})
+	}
+	return r
+}
+
+// visit makes a request do something with its session, and returns the
+// cookies of the answer.
+func visit(t *testing.T, m *Manager, id string, handler func(context.Context, *http.Request)) map[string]*http.Cookie {
+	t.Helper()
+	r := request(id)
+	ctx, err := m.Load(r)
+	require.NoError(t, err)
+	handler(ctx, r)
+	header := http.Header{}
+	require.NoError(t, m.Save(ctx, header))
+	cookies := map[string]*http.Cookie{}
+	for _, cookie := range (&http.Response{Header: header}).Cookies() {
+		cookies[cookie.Name] = cookie
+	}
+	return cookies
+}
+
+func login(t *testing.T, m *Manager, old, user string) (id string) {
+	t.Helper()
+	cookies := visit(t, m, old, func(ctx context.Context, r *http.Request) {
+		require.NoError(t, m.Login(ctx, r, user))
+	})
+	return cookies[Cookie].Value
+}
+
+func look(context.Context, *http.Request) {}
+
+func TestManager_AnonymousVisitorsLeaveNoTrace(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	for _, id := range []string{"", "test_session", id} {
+		cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+			assert.Empty(t, m.UserID(ctx))
+		})
+		assert.Empty(t, cookies, "an unknown id is not adopted")
+	}
+	assert.Zero(t, memory.Keys())
+}
+
+func TestManager_LoginWritesWhatFlaskReads(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	cookies := visit(t, m, "", func(ctx context.Context, r *http.Request) {
+		require.NoError(t, m.Login(ctx, r, "42"))
+		assert.Equal(t, "42", m.UserID(ctx))
+	})
+
+	got := cookies[Cookie]
+	require.True(t, ValidID(got.Value))
+	assert.JSONEq(t,
+		`{"_user_id":"42","_fresh":true,"_permanent":true,"created_by":"go","_id":"`+Identifier(request(""))+`"}`,
+		memory.Value("session:"+got.Value))
+	expires := time.Now().Add(time.Hour)
+	assert.WithinDuration(t, expires, got.Expires, 10*time.Second)
+	assert.Equal(t, "session_id="+got.Value+"; Path=/; Expires="+got.RawExpires+"; Max-Age=3600; HttpOnly; Secure; SameSite=Strict", got.Raw)
+	assert.Equal(t, "user_id=42; Path=/; HttpOnly; Secure; SameSite=Strict", cookies[UserCookie].Raw)
+}
+
+func TestManager_LoginRotatesTheIDAndKeepsForeignKeys(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.Put("session:"+id, `{"basket": [ 1 ], "created_by": "python"}`)
+	renewed := login(t, newManager(memory), id, "7")
+
+	assert.NotEqual(t, id, renewed)
+	assert.Equal(t, 1, memory.Keys(), "the old record is deleted")
+	assert.Contains(t, memory.Value("session:"+renewed), `"basket":[ 1 ],"created_by":"go"`)
+}
+
+func TestManager_LoginOfAnotherUserTakesNothingOver(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.Put("session:"+id, `{"_user_id":"6","basket":1}`)
+	renewed := login(t, newManager(memory), id, "7")
+	assert.NotContains(t, memory.Value("session:"+renewed), "basket")
+}
+
+func TestManager_UnmodifiedSessionIsOnlyTouched(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	id := login(t, m, "", "7")
+	memory.Put("session:"+id, ` `+memory.Value("session:"+id)) // Go would not write the blank
+	before := memory.Value("session:" + id)
+
+	cookies := visit(t, m, id, look)
+	assert.Equal(t, before, memory.Value("session:"+id))
+	assert.Equal(t, 1, memory.Touched("session:"+id))
+	assert.Equal(t, id, cookies[Cookie].Value, "the cookie lives as long as the record")
+	assert.NotContains(t, cookies, UserCookie)
+}
+
+func TestManager_LogoutDeletesRecordAndCookies(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	for _, id := range []string{login(t, m, "", "7"), ""} {
+		cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+			require.NoError(t, m.Logout(ctx))
+			assert.Empty(t, m.UserID(ctx))
+		})
+		assert.Negative(t, cookies[Cookie].MaxAge)
+		assert.Negative(t, cookies[UserCookie].MaxAge)
+		assert.Zero(t, memory.Keys())
+	}
+}
+
+func TestManager_SlowReaderDoesNotUndoALogout(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	id := login(t, m, "", "7")
+	cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+		assert.Equal(t, "7", m.UserID(ctx))
+		require.NoError(t, memory.Delete(ctx, "session:"+id))
+	})
+	assert.Empty(t, cookies)
+	assert.Zero(t, memory.Keys())
+}
+
+func TestManager_SessionAtAnotherClientIsNotFresh(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	memory.Put("session:"+id, `{"_user_id":"7","_fresh":true,"_id":"of another client"}`)
+
+	visit(t, m, id, func(context.Context, *http.Request) {
+		memory.Put("session:"+id, `{"_user_id":"7","_fresh":true,"_id":"of another client","basket":1}`)
+	})
+	assert.JSONEq(t, `{"_user_id":"7","_fresh":false,"_id":"of another client","basket":1}`, memory.Value("session:"+id))
+
+	visit(t, m, id, look)
+	assert.Equal(t, 1, memory.Touched("session:"+id), "it is marked only once")
+}
+
+func TestManager_StaleSessionThatWasLoggedOutStaysSo(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.Put("session:"+id, `{"_user_id":"7","_fresh":true,"_id":"of another client"}`)
+	cookies := visit(t, newManager(memory), id, func(ctx context.Context, _ *http.Request) {
+		require.NoError(t, memory.Delete(ctx, "session:"+id))
+	})
+	assert.Empty(t, cookies)
+	assert.Zero(t, memory.Keys())
+}
+
+func TestManager_UnreadableRecordIsUnknown(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.Put("session:"+id, "\x80\x04}.")
+	m := newManager(memory)
+	cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+		assert.Empty(t, m.UserID(ctx))
+	})
+	assert.Empty(t, cookies)
+	assert.Equal(t, "\x80\x04}.", memory.Value("session:"+id))
+}
+
+func TestManager_ReportsAnAbsentStore(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	id := login(t, m, "", "7")
+	ctx, err := m.Load(request(id))
+	require.NoError(t, err)
+
+	memory.SetDown(true)
+	_, err = m.Load(request(id))
+	assert.ErrorIs(t, err, sessiontest.ErrDown)
+	header := http.Header{}
+	assert.NoError(t, m.Save(ctx, header), "a reader is answered all the same")
+	assert.Empty(t, header)
+	assert.ErrorIs(t, m.Login(ctx, request(id), "8"), sessiontest.ErrDown)
+	assert.ErrorIs(t, m.Logout(ctx), sessiontest.ErrDown)
+}

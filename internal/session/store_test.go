@@ -1,0 +1,87 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/session/sessiontest"
+)
+
+const id = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// interrupted lets the other system act just before each compare-and-set.
+type interrupted struct {
+	*sessiontest.Memory
+	acts []func()
+}
+
+func (i *interrupted) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, error) {
+	if len(i.acts) > 0 {
+		act := i.acts[0]
+		i.acts = i.acts[1:]
+		act()
+	}
+	return i.Memory.CompareAndSet(ctx, key, read, value, ttl)
+}
+
+func TestStore_UpdateKeepsWhatOthersWrote(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	backend := &interrupted{Memory: memory, acts: []func(){
+		func() { memory.Put("session:"+id, `{"mine": 0, "theirs": 1}`) },
+		func() { memory.Put("session:"+id, `{"theirs": 2, "more": [ 3 ]}`) },
+	}}
+	store := NewStore(backend, time.Hour)
+	memory.Put("session:"+id, `{"mine":0}`)
+	raw, err := store.Load(t.Context(), id)
+	require.NoError(t, err)
+
+	require.NoError(t, store.Update(t.Context(), id, raw, Changes{"mine": json.RawMessage("1")}))
+	assert.Equal(t, `{"mine":1,"more":[ 3 ],"theirs":2}`, memory.Value("session:"+id))
+}
+
+func TestStore_UpdateDoesNotBringBackWhatWasDeleted(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	store := NewStore(&interrupted{Memory: memory, acts: []func(){
+		func() { require.NoError(t, memory.Delete(t.Context(), "session:"+id)) },
+	}}, time.Hour)
+	memory.Put("session:"+id, `{}`)
+
+	err := store.Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
+	assert.ErrorIs(t, err, ErrGone)
+	assert.Zero(t, memory.Keys())
+}
+
+func TestStore_UpdateLeavesAloneWhatBecameUnreadable(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.Put("session:"+id, `pickle`)
+	err := NewStore(memory, time.Hour).Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
+	assert.ErrorContains(t, err, "not a JSON object")
+	assert.Equal(t, "pickle", memory.Value("session:"+id))
+}
+
+func TestStore_CreateTakesNobodysID(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	store := NewStore(memory, time.Hour)
+	require.NoError(t, store.Create(t.Context(), id, Record{"a": json.RawMessage("1")}))
+	assert.ErrorContains(t, store.Create(t.Context(), id, Record{}), "its id is taken")
+	assert.Equal(t, `{"a":1}`, memory.Value("session:"+id))
+}
+
+func TestStore_ErrorsSayWhatFailed(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.SetDown(true)
+	store, ctx := NewStore(memory, time.Hour), t.Context()
+	_, loadErr := store.Load(ctx, id)
+	_, touchErr := store.Touch(ctx, id)
+	for _, err := range []error{
+		loadErr, touchErr, store.Create(ctx, id, nil), store.Update(ctx, id, []byte(`{}`), nil), store.Delete(ctx, id),
+	} {
+		assert.ErrorIs(t, err, sessiontest.ErrDown)
+		assert.ErrorContains(t, err, "the session could not be ")
+	}
+}

@@ -1,0 +1,60 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cutover-dev/cutover/internal/engine"
+	"github.com/cutover-dev/cutover/internal/event"
+)
+
+// EnsureStarted starts those of the services that do not run, and thaws those
+// that are paused. It does not wait until they are healthy.
+func (s *Stack) EnsureStarted(ctx context.Context, services ...string) error {
+	for _, service := range services {
+		c, err := s.engine.Inspect(ctx, s.Container(service))
+		if err != nil {
+			return fmt.Errorf("service %s: %w", service, err)
+		}
+		switch c.State {
+		case "running":
+			continue
+		case "paused":
+			err = s.engine.Unpause(ctx, c.Name)
+		default:
+			err = s.engine.Start(ctx, c.Name)
+		}
+		if err != nil {
+			return err
+		}
+		event.Finish(s.events, "service "+service, "was "+c.State+", started")
+	}
+	return nil
+}
+
+// StopGuard makes sure that no guard holds the routing state's lock, and says
+// in what state it was. A paused one is thawed first, because a frozen process
+// takes no signal, not even SIGKILL.
+func (s *Stack) StopGuard(ctx context.Context) (was string, err error) {
+	c, err := s.engine.Inspect(ctx, s.Container("guard"))
+	if err != nil {
+		return "", err
+	}
+	switch c.State {
+	case "paused":
+		if err := s.engine.Unpause(ctx, c.Name); err != nil {
+			return "", err
+		}
+		return "the guard was paused", s.engine.Kill(ctx, c.Name)
+	case "running":
+		return "the guard did not answer", s.engine.Kill(ctx, c.Name)
+	case "restarting":
+		return "the guard was restarting", s.engine.Kill(ctx, c.Name)
+	}
+	return "the guard was not running", nil
+}
+
+// Exec runs a command in a service's container.
+func (s *Stack) Exec(ctx context.Context, service string, command ...string) (engine.Result, error) {
+	return s.engine.Exec(ctx, s.Container(service), command...)
+}

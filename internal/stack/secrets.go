@@ -1,0 +1,220 @@
+package stack
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cutover-dev/cutover/internal/engine"
+	"github.com/cutover-dev/cutover/internal/event"
+)
+
+// Secrets are an environment's secrets by name: "postgres/superuser_password".
+type Secrets map[string]string
+
+// Secrets reads the environment's secrets from the copy on this machine, or
+// from the engine where another operator made them.
+func (s *Stack) Secrets(ctx context.Context) (Secrets, error) {
+	secrets, err := s.readCopy()
+	if err == nil {
+		return secrets, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	exists, err := s.engine.HasVolume(ctx, s.secretsVolume())
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		return nil, fmt.Errorf("the environment %s has no secrets yet: run cutover up", s.settings.Project)
+	}
+	image, err := s.anyImage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepareSecrets(ctx, image); err != nil {
+		return nil, err
+	}
+	return s.readCopy()
+}
+
+// Private
+
+// secret is one value; every service that needs it has a copy that no other
+// service can read.
+type secret struct {
+	name   string   // where the first copy is: <service>/<file>
+	copies []string // further places
+}
+
+func secretList() []secret {
+	return []secret{
+		{name: "postgres/superuser_password"},
+		{name: "postgres/python_password", copies: []string{"flask/postgres_password"}},
+		{name: "postgres/go_password", copies: []string{"goapp/postgres_password"}},
+		{name: "postgres/guard_password", copies: []string{"guard/postgres_password"}},
+		{name: "redis/password", copies: []string{"flask/redis_password", "goapp/redis_password", "guard/redis_password"}},
+		{name: "flask/secret_key", copies: []string{"goapp/secret_key"}},
+		{name: "nginx/force_token"},
+	}
+}
+
+// owners are the users that the services run as; the compose file and the
+// Dockerfiles name the same numbers.
+func owners() map[string]int {
+	return map[string]int{"nginx": 10100, "guard": 10100, "flask": 10101, "goapp": 10102, "postgres": 10103, "redis": 10104}
+}
+
+func (s *Stack) secretsVolume() string { return s.settings.Project + "_secrets" }
+
+func (s *Stack) secretsCopy() string { return filepath.Join(s.Dir(), "secrets.json") }
+
+// prepareSecrets fills the secrets volume with what it lacks. The volume is
+// the truth; the file on this machine is a copy of it.
+func (s *Stack) prepareSecrets(ctx context.Context, image string) (err error) {
+	labels := merge(s.labels(), map[string]string{"com.docker.compose.volume": "secrets"})
+	if err := s.engine.CreateVolume(ctx, s.secretsVolume(), labels); err != nil {
+		return err
+	}
+	carrier, err := s.engine.OpenVolume(ctx, s.secretsVolume(), image, map[string]string{helperLabel: s.settings.Project})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, carrier.Close(ctx)) }()
+	kept, err := readSecrets(ctx, carrier)
+	if err != nil {
+		return err
+	}
+	if len(kept) == 0 {
+		// A volume that was removed by hand: the copy still opens the database.
+		if kept, err = s.readCopy(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	secrets, changed := complete(kept)
+	if changed {
+		content, err := packSecrets(secrets)
+		if err != nil {
+			return err
+		}
+		if err := carrier.Write(ctx, content); err != nil {
+			return err
+		}
+		event.Finish(s.events, "secrets", "made, on the volume "+s.secretsVolume())
+	}
+	content, err := json.MarshalIndent(secrets, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writePrivate(s.secretsCopy(), append(content, '\n')); err != nil {
+		return fmt.Errorf("keep a copy of the secrets: %w", err)
+	}
+	return nil
+}
+
+// complete adds the secrets that are missing and says whether it had to.
+func complete(kept Secrets) (Secrets, bool) {
+	secrets, changed := Secrets{}, false
+	for _, item := range secretList() {
+		value := kept[item.name]
+		if value == "" {
+			value, changed = newSecret(), true
+		}
+		for _, name := range append([]string{item.name}, item.copies...) {
+			changed = changed || kept[name] != value
+			secrets[name] = value
+		}
+	}
+	return secrets, changed
+}
+
+func newSecret() string {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails: see crypto/rand
+	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// packSecrets makes the volume's content: a folder a service that only its
+// user may enter.
+func packSecrets(secrets Secrets) (io.Reader, error) {
+	var content bytes.Buffer
+	archive := tar.NewWriter(&content)
+	write := func(name string, kind byte, mode int64, owner int, value string) error {
+		header := &tar.Header{Name: name, Typeflag: kind, Mode: mode, Uid: owner, Gid: owner, Size: int64(len(value)), ModTime: time.Unix(0, 0)}
+		if err := archive.WriteHeader(header); err != nil {
+			return err
+		}
+		_, err := io.WriteString(archive, value)
+		return err
+	}
+	for service, owner := range owners() {
+		if err := write(service+"/", tar.TypeDir, 0o700, owner, ""); err != nil {
+			return nil, err
+		}
+	}
+	names := make([]string, 0, len(secrets))
+	for name := range secrets {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := write(name, tar.TypeReg, 0o400, owners()[path.Dir(name)], secrets[name]); err != nil {
+			return nil, err
+		}
+	}
+	return &content, archive.Close()
+}
+
+func readSecrets(ctx context.Context, carrier *engine.Carrier) (secrets Secrets, err error) {
+	body, err := carrier.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	secrets = Secrets{}
+	archive := tar.NewReader(body)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return secrets, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the secrets: %w", err)
+		}
+		if header.Typeflag != tar.TypeReg {
+			continue
+		}
+		value, err := io.ReadAll(io.LimitReader(archive, 4096))
+		if err != nil {
+			return nil, fmt.Errorf("read the secrets: %w", err)
+		}
+		_, name, _ := strings.Cut(header.Name, "/") // the folder of the volume itself
+		secrets[name] = string(value)
+	}
+}
+
+func (s *Stack) readCopy() (Secrets, error) {
+	content, err := os.ReadFile(s.secretsCopy())
+	if err != nil {
+		return nil, fmt.Errorf("read the copy of the secrets: %w", err)
+	}
+	var secrets Secrets
+	if err := json.Unmarshal(content, &secrets); err != nil {
+		return nil, fmt.Errorf("the copy of the secrets, %s, is broken: %w; remove it, the volume %s has them", s.secretsCopy(), err, s.secretsVolume())
+	}
+	return secrets, nil
+}

@@ -1,0 +1,58 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cutover-dev/cutover/internal/engine"
+)
+
+// Ports are the published ports; 0 stands for one that is not published.
+type Ports struct {
+	EdgeHTTP   int `json:"edge_http"`
+	EdgeHTTPS  int `json:"edge_https"`
+	Guard      int `json:"guard"`
+	Prometheus int `json:"prometheus"`
+}
+
+// Service is one service's container as the engine sees it.
+type Service struct {
+	Name   string
+	State  string // missing, created, running, paused, restarting, exited, dead
+	Health string // starting, healthy, unhealthy, or ""
+}
+
+// Services returns what the engine knows of each service, and the ports. It
+// fails with ErrNotRunning when there is no container at all.
+func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
+	containers, err := s.engine.Containers(ctx, s.settings.Project)
+	if err != nil {
+		return nil, Ports{}, err
+	}
+	if len(containers) == 0 {
+		return nil, Ports{}, fmt.Errorf("the environment %s is %w: bring it up with cutover up", s.settings.Project, ErrNotRunning)
+	}
+	found := map[string]engine.Container{}
+	for _, c := range containers {
+		found[c.Service] = c
+	}
+	var services []Service
+	for _, name := range ServiceNames() {
+		service := Service{Name: name, State: "missing"}
+		if c, ok := found[name]; ok {
+			service.State, service.Health = c.State, c.Health
+		}
+		services = append(services, service)
+	}
+	return services, Ports{
+		EdgeHTTP:   found["nginx"].Ports[8080],
+		EdgeHTTPS:  found["nginx"].Ports[8443],
+		Guard:      found["guard"].Ports[9900],
+		Prometheus: found["prometheus"].Ports[9090],
+	}, nil
+}
+
+// ServiceNames lists the services of the environment.
+func ServiceNames() []string {
+	return []string{"nginx", "guard", "flask", "goapp", "postgres", "redis", "prometheus"}
+}

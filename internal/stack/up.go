@@ -1,0 +1,145 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/docker/compose/v5/pkg/api"
+
+	"github.com/cutover-dev/cutover/internal/engine"
+	"github.com/cutover-dev/cutover/internal/event"
+)
+
+// healthPatience is how long the services may take to become healthy.
+const healthPatience = 120 * time.Second
+
+// Up brings the environment up: Prepare, then Compose, then a wait until every
+// service is healthy. What runs already and has not changed is left alone.
+func (s *Stack) Up(ctx context.Context) error {
+	model, err := s.Prepare(ctx)
+	if err != nil {
+		return err
+	}
+	service, err := s.composeService()
+	if err != nil {
+		return err
+	}
+	project, err := model.load(ctx, service)
+	if err != nil {
+		return err
+	}
+	err = service.Up(ctx, project, api.UpOptions{
+		Create: api.CreateOptions{RemoveOrphans: true, QuietPull: true, Inherit: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged},
+		Start:  api.StartOptions{Project: project},
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return s.explainUp(model, err)
+	}
+	return s.awaitHealthy(ctx, project.ServiceNames())
+}
+
+// Private
+
+// explainUp adds the remedy to the failures that people meet.
+func (s *Stack) explainUp(model Model, err error) error {
+	text := err.Error()
+	if strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use") {
+		for _, port := range publishedPorts() {
+			if strings.Contains(text, ":"+model.Env[port.variable]+" ") || strings.Contains(text, ":"+model.Env[port.variable]+":") {
+				return fmt.Errorf("port %s of this machine is taken: set %s to another one, or to 0 for any that is free (%w)", model.Env[port.variable], port.variable, err)
+			}
+		}
+	}
+	for _, img := range images() {
+		if ref := model.Env[img.variable]; s.settings.Getenv(img.variable) != "" && strings.Contains(text, ref) {
+			return fmt.Errorf("the image %s, which %s names, cannot be used: %w", ref, img.variable, err)
+		}
+	}
+	return fmt.Errorf("start the services: %w", err)
+}
+
+// awaitHealthy waits for every service at once.
+func (s *Stack) awaitHealthy(ctx context.Context, services []string) error {
+	deadline := time.NewTimer(healthPatience)
+	defer deadline.Stop()
+	ticker := time.NewTicker(150 * time.Millisecond)
+	defer ticker.Stop()
+	waiting := map[string]engine.Container{}
+	for _, service := range services {
+		waiting[service] = engine.Container{Name: s.Container(service), Service: service, State: "missing"}
+	}
+	for {
+		containers, err := s.engine.Containers(ctx, s.settings.Project)
+		if err != nil {
+			return err
+		}
+		for _, c := range containers {
+			if _, ok := waiting[c.Service]; !ok {
+				continue
+			}
+			if c.State == "running" && (c.Health == "healthy" || c.Health == "") {
+				event.Finish(s.events, "service "+c.Service, "healthy")
+				delete(waiting, c.Service)
+				continue
+			}
+			waiting[c.Service] = c
+			if c.State == "running" && c.Health == "unhealthy" {
+				return s.unhealthy(ctx, c)
+			}
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-deadline.C:
+			var all []error
+			for _, c := range waiting {
+				all = append(all, s.unhealthy(ctx, c))
+			}
+			return errors.Join(all...)
+		case <-ticker.C:
+		}
+	}
+}
+
+// unhealthy tells what a person needs to see: which service, what its
+// healthcheck said, and the end of its log.
+func (s *Stack) unhealthy(ctx context.Context, c engine.Container) error {
+	event.Fail(s.events, "service "+c.Service, "not healthy")
+	state := c.State
+	if c.Health != "" {
+		state += ", " + c.Health
+	}
+	text := fmt.Sprintf("service %s is %s", c.Service, state)
+	if c.State == "restarting" || c.State == "exited" {
+		text += fmt.Sprintf(" (exit code %d)", c.Exit)
+	}
+	if c.Check != "" {
+		text += "\n  its healthcheck said: " + c.Check
+	}
+	log, err := s.engine.Logs(ctx, c.Name, 15)
+	if err == nil && strings.TrimSpace(log) != "" {
+		text += "\n  the last lines of its log:\n    " + strings.ReplaceAll(strings.TrimSpace(log), "\n", "\n    ")
+	}
+	return fmt.Errorf("%w: %s", ErrUnhealthy, text)
+}
+
+// anyImage returns a local image that a helper container can be made from.
+func (s *Stack) anyImage(ctx context.Context) (string, error) {
+	containers, err := s.engine.Containers(ctx, s.settings.Project)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range containers {
+		return c.Image, nil
+	}
+	return s.prepareBase(ctx)
+}

@@ -1,0 +1,212 @@
+// Package store keeps the guard's state through crashes: state.json, which is
+// replaced as a whole, and journal.jsonl, to which every change is appended
+// first. A change has happened once its line of the journal is on disk; all
+// else can be made again from there.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/rollout"
+)
+
+// Names of the files, inside the store's folder.
+const (
+	stateFile   = "state.json"
+	journalFile = "journal.jsonl"
+	tableFile   = "table.json" // what nginx reads when it starts
+	homeFile    = "home"       // where nginx sends everything without a table
+	lockFile    = "lock"
+)
+
+// Store is the one writer of the state's files.
+type Store struct {
+	dir  string
+	disk Disk
+	log  *slog.Logger
+	lock *os.File
+
+	mu      sync.Mutex
+	state   rollout.State
+	seq     uint64        // of the last event
+	size    int64         // of the journal, up to the end of its last event
+	broken  error         // why nothing can be recorded
+	changed chan struct{} // closed at the next event
+}
+
+// snapshot is the form of state.json.
+type snapshot struct {
+	rollout.State
+	Seq uint64 `json:"seq"` // the last event that the state includes
+}
+
+// Open waits for the lock until the context ends, and reads the state. What
+// it finds damaged it says in the log and does without: a guard has to come up
+// with any files.
+func Open(ctx context.Context, dir string, log *slog.Logger) (*Store, error) {
+	held, err := lock(ctx, filepath.Join(dir, lockFile), func() {
+		log.Warn("waiting for the lock, another guard is running", "file", filepath.Join(dir, lockFile))
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := OpenOn(OS{}, dir, log)
+	s.lock = held
+	return s, nil
+}
+
+// OpenOn reads the state from any disk, without a lock.
+func OpenOn(disk Disk, dir string, log *slog.Logger) *Store {
+	s := &Store{dir: dir, disk: disk, log: log, changed: make(chan struct{})}
+	last := s.openJournal()
+	s.openState(last)
+	return s
+}
+
+// Close releases the lock.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+// State is the recorded state; its generation is 0 when there is none.
+func (s *Store) State() rollout.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Home is the recorded home, or "" when there is none.
+func (s *Store) Home() edge.System {
+	text, err := s.read(homeFile)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.log.Error("the home file cannot be read", "file", s.path(homeFile), "error", err)
+		}
+		return ""
+	}
+	home := edge.System(trim(text))
+	if !home.Valid() {
+		s.log.Error("the home file holds neither python nor go", "file", s.path(homeFile))
+		return ""
+	}
+	return home
+}
+
+// Commit records an event and the state after it: all of it, or, when it
+// returns an error, nothing. It returns the event with its number.
+//
+// Everything that takes space is written before the journal's line, which is
+// the point of no return; what follows are renames.
+func (s *Store) Commit(event rollout.Event) (rollout.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return event, s.broken
+	}
+	event.Seq = s.seq + 1
+	line, err := json.Marshal(event)
+	if err != nil {
+		return event, fmt.Errorf("the event has no JSON form: %w", err)
+	}
+	files, err := s.stage(event)
+	if err != nil {
+		return event, err
+	}
+	if err := s.append(append(line, '\n')); err != nil {
+		s.discard(files)
+		return event, err
+	}
+	s.state, s.seq, s.size = event.After, event.Seq, s.size+int64(len(line))+1
+	close(s.changed)
+	s.changed = make(chan struct{})
+	if err := s.replace(files...); err != nil {
+		// The journal has it: the next commit or the next start makes it good.
+		s.log.Error("a file is older than the journal", "error", err)
+	}
+	return event, nil
+}
+
+// SaveTable replaces the copy that nginx reads when it starts.
+func (s *Store) SaveTable(table edge.Table) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	content, err := json.Marshal(table)
+	if err != nil {
+		return fmt.Errorf("the table has no JSON form: %w", err)
+	}
+	return s.save(tableFile, content)
+}
+
+// DropTable deletes nginx's copy, so that an nginx that starts sends
+// everything home. It needs no space on the disk.
+func (s *Store) DropTable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.disk.Remove(s.path(tableFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.disk.SyncDir(s.dir)
+}
+
+// Private
+
+func (s *Store) path(name string) string {
+	return filepath.Join(s.dir, name)
+}
+
+// openState takes state.json, or the journal's last event where that is newer
+// or state.json is of no use.
+func (s *Store) openState(last *rollout.Event) {
+	found, err := s.readState()
+	switch {
+	case err == nil:
+		s.state = found.State
+		s.seq = max(s.seq, found.Seq)
+	case !errors.Is(err, fs.ErrNotExist):
+		s.log.Error("the state file cannot be used, rebuilding the state", "file", s.path(stateFile), "error", err)
+		s.keepAside(stateFile)
+	}
+	if last == nil || err == nil && last.Seq <= found.Seq {
+		return
+	}
+	s.log.Warn("taking the state from the journal", "file", s.path(journalFile), "seq", last.Seq)
+	s.state = last.After
+	content, err := json.Marshal(snapshot{State: last.After, Seq: last.Seq})
+	if err == nil {
+		err = s.save(stateFile, content)
+	}
+	if err != nil {
+		s.log.Error("the state file is older than the journal", "error", err)
+	}
+}
+
+func (s *Store) readState() (snapshot, error) {
+	var found snapshot
+	text, err := s.read(stateFile)
+	if err != nil {
+		return found, err
+	}
+	if err := json.Unmarshal(text, &found); err != nil {
+		return found, fmt.Errorf("it is not a state in JSON: %w", err)
+	}
+	return found, found.Validate()
+}
+
+// keepAside renames a damaged file, for a person to look at.
+func (s *Store) keepAside(name string) {
+	if err := s.disk.Rename(s.path(name), s.path(name)+".damaged"); err != nil {
+		s.log.Error("the damaged file could not be kept aside", "file", s.path(name), "error", err)
+	}
+}

@@ -1,0 +1,246 @@
+-- The routing table as a value: made from its JSON text, checked as a whole,
+-- never changed afterwards. internal/edge holds the same rules in Go.
+
+local cjson = require("cjson.safe").new()
+cjson.decode_invalid_numbers(false)
+
+local char, find, format, sub = string.char, string.find, string.format, string.sub
+local gmatch, gsub, match = string.gmatch, string.gsub, string.match
+local concat = table.concat
+
+local TABLE_FIELDS = { generation = true, latched = true, home = true, routes = true }
+local ROUTE_FIELDS = { name = true, prefix = true, weight_bp = true, pin = true }
+local SYSTEMS = { python = true, go = true }
+
+local MAX_GENERATION = 2 ^ 53 - 1 -- beyond it a Lua number skips some
+local MAX_NAME = 64
+
+local Table = {}
+Table.__index = Table
+
+local function whole(value, highest)
+  return type(value) == "number" and value % 1 == 0 and value >= 0 and value <= highest
+end
+
+local function only(value, fields)
+  for field in pairs(value) do
+    if not fields[field] then
+      return nil, format("unknown field %q", tostring(field))
+    end
+  end
+  return true
+end
+
+local function is_list(value)
+  if type(value) ~= "table" then
+    return false
+  end
+  local count = 0
+  for _ in pairs(value) do
+    count = count + 1
+  end
+  return count == #value
+end
+
+local function check_prefix(prefix)
+  if type(prefix) ~= "string" or sub(prefix, 1, 1) ~= "/" then
+    return nil, "a prefix begins with a slash"
+  end
+  if find(prefix, '[%z\1-\32\127"%%?#\\]') then
+    return nil, 'a prefix holds no white space, ", %, ?, # or backslash'
+  end
+  if find(prefix, "//", 1, true) then
+    return nil, "a prefix has no empty segments"
+  end
+  for segment in gmatch(prefix, "[^/]+") do
+    if segment == "." or segment == ".." then
+      return nil, "a prefix has no dot segments"
+    end
+  end
+  return true
+end
+
+local function check_route(route)
+  if type(route) ~= "table" then
+    return nil, "it is not an object"
+  end
+  local ok, problem = only(route, ROUTE_FIELDS)
+  if not ok then
+    return nil, problem
+  end
+  local name = route.name
+  -- "-" is where the counters keep what no route matched.
+  if type(name) ~= "string" or not match(name, "^[%w._-]+$") or name == "-" or #name > MAX_NAME then
+    return nil, format("a name is 1 to %d letters, digits, dots, dashes and underscores", MAX_NAME)
+  end
+  ok, problem = check_prefix(route.prefix)
+  if not ok then
+    return nil, problem
+  end
+  if (route.pin == nil) == (route.weight_bp == nil) then
+    return nil, "a route has either a weight_bp or a pin"
+  end
+  if route.pin ~= nil and not SYSTEMS[route.pin] then
+    return nil, "a pin is python or go"
+  end
+  if route.weight_bp ~= nil and not whole(route.weight_bp, 10000) then
+    return nil, "a weight_bp is a whole number from 0 to 10000"
+  end
+  return true
+end
+
+local function new_node()
+  return { children = {} }
+end
+
+-- Adds a route to the tree of path segments; false when its place is taken.
+local function plant(root, route)
+  local node = root
+  for segment in gmatch(route.prefix, "[^/]+") do
+    local child = node.children[segment]
+    if not child then
+      child = new_node()
+      node.children[segment] = child
+    end
+    node = child
+  end
+  if node.route then
+    return false
+  end
+  node.route = route
+  return true
+end
+
+local function quote(text)
+  return (gsub(cjson.encode(text), "\\/", "/"))
+end
+
+local function route_text(route)
+  local target = route.pin and format('"pin":"%s"', route.pin) or format('"weight_bp":%d', route.weight_bp)
+  return format('{"name":%s,"prefix":%s,%s}', quote(route.name), quote(route.prefix), target)
+end
+
+-- The same table always has the same text: that is how two are compared.
+local function table_text(value)
+  local routes = {}
+  for i, route in ipairs(value.routes) do
+    routes[i] = route_text(route)
+  end
+  return format('{"generation":%.0f,"latched":%s,"home":"%s","routes":[%s]}',
+    value.generation, tostring(value.latched), value.home, concat(routes, ","))
+end
+
+local function check_table(value)
+  if type(value) ~= "table" then
+    return nil, "the table is not an object"
+  end
+  local ok, problem = only(value, TABLE_FIELDS)
+  if not ok then
+    return nil, problem
+  end
+  if not whole(value.generation, MAX_GENERATION) then
+    return nil, "the generation is not a whole number"
+  end
+  if type(value.latched) ~= "boolean" then
+    return nil, "latched is neither true nor false"
+  end
+  if not SYSTEMS[value.home] then
+    return nil, "the home is neither python nor go"
+  end
+  if not is_list(value.routes) then
+    return nil, "the routes are not a list"
+  end
+  return true
+end
+
+local function decode_escape(digits)
+  return char(tonumber(digits, 16))
+end
+
+local function decode_escapes(path)
+  return (gsub(path, "%%(%x%x)", decode_escape))
+end
+
+-- The path of a request target, as the applications see it: without query and
+-- fragment, percent-decoded, and with its dot segments, which neither of them
+-- resolves before it looks for a route.
+local function path_of(target)
+  local stop = find(target, "?", 1, true)
+  local path = stop and sub(target, 1, stop - 1) or target
+  stop = find(path, "#", 1, true)
+  if stop then
+    path = sub(path, 1, stop - 1)
+  end
+  return find(path, "%", 1, true) and decode_escapes(path) or path
+end
+
+local M = {}
+
+-- Makes a table of its JSON text, or returns nil and what is wrong with it.
+function M.decode(text)
+  local value, problem = cjson.decode(text)
+  if value == nil then
+    return nil, "the table is not JSON: " .. problem
+  end
+  local ok
+  ok, problem = check_table(value)
+  if not ok then
+    return nil, problem
+  end
+
+  local root, names = new_node(), {}
+  for i, route in ipairs(value.routes) do
+    ok, problem = check_route(route)
+    if not ok then
+      return nil, format("route %d: %s", i, problem)
+    end
+    if names[route.name] then
+      return nil, format("two routes are named %q", route.name)
+    end
+    names[route.name] = true
+    if not plant(root, route) then
+      return nil, format("two routes have the prefix %q", route.prefix)
+    end
+  end
+
+  return setmetatable({
+    generation = value.generation,
+    latched = value.latched,
+    home = value.home,
+    routes = value.routes,
+    text = table_text(value),
+    root = root,
+  }, Table)
+end
+
+-- The text of the table that sends everything home.
+function M.text_of_home(home)
+  return table_text({ generation = 0, latched = false, home = home, routes = {} })
+end
+
+-- The route with the longest prefix that a request target has, or nil. The
+-- walk ends where no prefix goes on, so that neither the number of routes nor
+-- the length of the path makes it slow.
+function Table:match(target)
+  local path = path_of(target)
+  local node = self.root
+  local route = node.route
+  local from = 1
+  while true do
+    local slash = find(path, "/", from, true)
+    local last = slash and slash - 1 or #path
+    if last >= from then -- empty segments do not count: both applications merge slashes
+      node = node.children[sub(path, from, last)]
+      if not node then
+        return route
+      end
+      route = node.route or route
+    end
+    if not slash then
+      return route
+    end
+    from = slash + 1
+  end
+end
+
+return M
