@@ -37,6 +37,7 @@ type fakeEdge struct {
 	mute      bool // carries out a PUT, but its answer gets lost
 	history   []edge.Table
 	onApplied func()
+	onRead    func()
 }
 
 func newEdge() *fakeEdge {
@@ -50,14 +51,17 @@ func emptyTable() edge.Table {
 func (e *fakeEdge) Table(context.Context) (edge.Table, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.onRead != nil {
+		e.onRead()
+	}
 	if e.down {
 		return edge.Table{}, errDown
 	}
 	return e.table, nil
 }
 
-func (e *fakeEdge) Apply(_ context.Context, table edge.Table) error {
-	if err := e.step(); err != nil {
+func (e *fakeEdge) Apply(ctx context.Context, table edge.Table) error {
+	if err := errors.Join(ctx.Err(), e.step()); err != nil {
 		return err
 	}
 	if err := e.put(table); err != nil {
@@ -119,19 +123,21 @@ func (e *fakeEdge) restart(disk *storetest.Disk) {
 // fakeLegacy is a python that answers or is silent.
 type fakeLegacy struct {
 	silent bool
+	takes  time.Duration
 	asked  int
 }
 
 func (l *fakeLegacy) Wait(ctx context.Context, limit time.Duration) (guard.Answer, error) {
 	l.asked++
-	if !l.silent {
-		return guard.Answer{Status: 503, Took: time.Millisecond}, nil
+	takes, err := l.takes, error(nil)
+	if l.silent {
+		takes, err = limit, errDown
 	}
 	select {
 	case <-ctx.Done():
 		return guard.Answer{}, ctx.Err()
-	case <-time.After(limit):
-		return guard.Answer{}, errDown
+	case <-time.After(takes):
+		return guard.Answer{Status: 503, Took: takes}, err
 	}
 }
 

@@ -79,7 +79,12 @@ func (w *Writer) back(ctx context.Context, change func(rollout.State) (rollout.S
 	if unseen != nil || !rollout.InSync(after, actual) {
 		unapplied = w.apply(ctx)
 	}
-	return event, unapplied, w.persist()
+	unrecorded = w.persist()
+	if event != nil {
+		copied := *event // the queued one gets its number whenever it is recorded
+		event = &copied
+	}
+	return event, unapplied, unrecorded
 }
 
 // reconcile is the part of back that is done every second.
@@ -103,7 +108,7 @@ func (w *Writer) reconcile(ctx context.Context) (unapplied, unrecorded error) {
 func (w *Writer) settled(actual edge.Table) (rollout.State, *rollout.Event) {
 	recorded := w.State()
 	evidence := map[string]any{"recorded_generation": recorded.Generation, "edge_generation": actual.Generation}
-	return rollout.Reconcile(recorded, actual, cause("guard", "The edge did not have the recorded table.", evidence))
+	return rollout.Reconcile(recorded, actual, cause("guard", "Edge and record were not the same.", evidence))
 }
 
 // apply gives the edge the table of the state, which the edge's client reads

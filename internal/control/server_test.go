@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -130,6 +131,7 @@ func TestAPI_AnswersErrorsWithTheirCode(t *testing.T) {
 		"no weight":      {"POST", "/v1/route", `{"route":"auth","generation":1,"actor":"kari"}`, 422, rollout.Invalid},
 		"no actor":       {"POST", "/v1/route", `{"route":"auth","weight":1,"generation":1}`, 422, rollout.Invalid},
 		"misspelled":     {"POST", "/v1/route", `{"route":"auth","wieght":1,"generation":1,"actor":"kari"}`, 422, rollout.Invalid},
+		"unknown field":  {"POST", "/v1/route", `{"route":"auth","weight":1,"generation":1,"actor":"kari","force":true}`, 422, rollout.Invalid},
 		"not JSON":       {"POST", "/v1/route", `route=auth`, 422, rollout.Invalid},
 		"empty":          {"POST", "/v1/route", ``, 422, rollout.Invalid},
 		"bad plan":       {"PUT", "/v1/plan", `{"actor":"kari","plan":{"name":"p","hash":"h","routes":[]}}`, 422, rollout.Invalid},
@@ -188,11 +190,11 @@ func TestAPI_CarriesOutWhatAClientAskedForBeforeItLeft(t *testing.T) {
 	a := newAPI(t)
 	a.must(a.plan())
 	a.must(a.route(2500))
+	a.legacy.takes = 100 * time.Millisecond // long enough to notice that the client says no more
 	conn, err := net.Dial("unix", a.socket)
 	require.NoError(t, err)
 	body := `{"actor":"kari","reason":"errors"}`
-	_, err = io.WriteString(conn, "POST /v1/rollback HTTP/1.1\r\nHost: guard\r\nContent-Length: "+
-		"34\r\n\r\n"+body)
+	_, err = fmt.Fprintf(conn, "POST /v1/rollback HTTP/1.1\r\nHost: guard\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	require.NoError(t, err)
 	require.NoError(t, conn.(*net.UnixConn).CloseWrite())
 

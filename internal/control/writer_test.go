@@ -161,6 +161,7 @@ func TestRollback_OnAFullDiskIsAppliedAndRecordedLater(t *testing.T) {
 	r.disk.Free()
 	require.NoError(t, r.writer.Reconcile(t.Context()))
 	assert.True(t, r.store.State().Latched)
+	assert.Zero(t, moved.Event.Seq, "what was answered does not change any more")
 	assert.Contains(t, r.disk.Names(), file("table.json"))
 	r.requireAgreement("")
 }
@@ -220,6 +221,18 @@ func TestForward_IsTakenBackWhenTheEdgeDoesNotTakeIt(t *testing.T) {
 			r.must(r.route(2500))
 		})
 	}
+}
+
+func TestForward_IsFinishedOnceItHasBegun(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	ctx, cancel := context.WithCancel(t.Context())
+	r.edge.onRead = cancel
+	weight := edge.Weight(2500)
+
+	r.must(r.writer.Route(ctx, control.RouteRequest{Route: "auth", Weight: &weight, Generation: 1, Actor: "kari"}))
+
+	assert.Equal(t, weight, r.edge.weight())
 }
 
 func TestForward_ThatLowersIsAppliedLater(t *testing.T) {

@@ -67,10 +67,15 @@ func (t *Traffic) Watch(ctx context.Context, read func(context.Context) (edge.Co
 		if err == nil {
 			t.Observe(counters, time.Now())
 		}
-		if failing != (err != nil) && ctx.Err() == nil {
-			failing = err != nil
-			log.Info("reading the edge's counters", "failing", failing, "error", err)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
+			log.Warn("the edge's counters cannot be read", "error", err)
+		case err == nil && failing:
+			log.Info("the edge's counters can be read again")
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return

@@ -45,7 +45,8 @@ func TestTraffic_ForgetsWhatLeftTheWindow(t *testing.T) {
 		traffic.Observe(counters("e", uint64(i), uint64(i)), start.Add(time.Duration(i)*100*time.Millisecond))
 	}
 
-	assert.Equal(t, map[string]float64{"auth": 50}, traffic.Shares(start.Add(100*time.Second)))
+	assert.Equal(t, map[string]float64{"auth": 50}, traffic.Shares(at(100)))
+	assert.Empty(t, traffic.Shares(at(200)))
 }
 
 func at(seconds int) time.Time {

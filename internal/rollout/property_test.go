@@ -123,8 +123,9 @@ func (h *history) anyTable(t *rapid.T) edge.Table {
 	if rapid.Bool().Draw(t, "changed") {
 		table.Generation = uint64(rapid.IntRange(1, int(h.state.Generation)+3).Draw(t, "generation"))
 		table.Latched = rapid.Bool().Draw(t, "latched")
+		table.Home = rapid.SampledFrom([]edge.System{edge.Python, edge.Go}).Draw(t, "home")
 		for i, route := range table.Routes {
-			if route.Pin == "" && !table.Latched {
+			if route.Pin == "" {
 				table.Routes[i].Weight = anyWeight().Draw(t, "weight")
 			}
 		}
@@ -141,6 +142,9 @@ func notForward(t *rapid.T, after, recorded rollout.State, actual edge.Table) {
 	}
 	if recorded.Latched || actual.Latched {
 		require.True(t, after.Latched)
+	}
+	if actual.Home == edge.Python || recorded.Generation > 0 && recorded.Home == edge.Python {
+		require.Equal(t, edge.Python, after.Home)
 	}
 }
 

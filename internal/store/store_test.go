@@ -244,6 +244,33 @@ func TestCommit_RefusesAJournalThatBecameShorter(t *testing.T) {
 	require.ErrorContains(t, err, "became shorter")
 }
 
+func TestCommit_CutsOffWhatAFailedOneLeftBehind(t *testing.T) {
+	planned := adopt(t, rollout.NewState(edge.Python))
+	disk := committed(t, planned)
+	s := store.OpenOn(disk, dir, quiet)
+	journal, _ := disk.Get(file("journal.jsonl"))
+	disk.Put(file("journal.jsonl"), journal+`{"seq":2,"ti`)
+
+	_, err := s.Commit(route(t, planned.After, "auth", 2500))
+
+	require.NoError(t, err)
+	assert.Equal(t, []uint64{1, 2}, events(t, store.OpenOn(disk, dir, quiet), 0))
+}
+
+func TestOpen_GoesOnCountingWithoutAJournal(t *testing.T) {
+	planned := adopt(t, rollout.NewState(edge.Python))
+	moved := route(t, planned.After, "auth", 2500)
+	disk := committed(t, planned, moved)
+	require.NoError(t, disk.Remove(file("journal.jsonl")))
+
+	s := store.OpenOn(disk, dir, quiet)
+
+	assert.Equal(t, moved.After, s.State())
+	recorded, err := s.Commit(rollback(moved.After))
+	require.NoError(t, err)
+	assert.Equal(t, uint64(3), recorded.Seq)
+}
+
 func TestDropTable_NeedsNoSpace(t *testing.T) {
 	disk := committed(t, adopt(t, rollout.NewState(edge.Python)))
 	s := store.OpenOn(disk, dir, quiet)

@@ -24,18 +24,19 @@ local function read_file(path)
 end
 
 local function home()
-  local recorded = read_file(STATE .. "/home")
-  if recorded then
-    local system = recorded:match("^%s*(%a+)%s*$")
-    if system == "python" or system == "go" then
-      return system
-    end
-    log(ERR, "the file home holds neither python nor go, taking CUTOVER_HOME instead")
-  end
   local configured = os.getenv("CUTOVER_HOME") or "python"
   if configured ~= "python" and configured ~= "go" then
     error("CUTOVER_HOME is python or go, not \"" .. configured .. "\"", 0)
   end
+  local recorded = read_file(STATE .. "/home")
+  if not recorded then
+    return configured
+  end
+  local system = recorded:match("^%s*(%a+)%s*$")
+  if system == "python" or system == "go" then
+    return system
+  end
+  log(ERR, "the file home holds neither python nor go, taking CUTOVER_HOME instead")
   return configured
 end
 
