@@ -232,8 +232,10 @@ func (env *environment) status(t *testing.T) status {
 // awaitHealthy waits until a service that was hurt is well again.
 func (env *environment) awaitHealthy(t *testing.T, service string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // also when the test is over
+	defer cancel()
 	require.Eventually(t, func() bool {
-		c, err := env.engine.Inspect(t.Context(), env.stack.Container(service))
+		c, err := env.engine.Inspect(ctx, env.stack.Container(service))
 		return err == nil && c.State == "running" && c.Health == "healthy"
 	}, 90*time.Second, 100*time.Millisecond, "%s did not become healthy again", service)
 }

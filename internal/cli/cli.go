@@ -66,7 +66,8 @@ func newRoot(env Env) *cobra.Command {
 		Short:         "Rehearse and carry out the move of a live web application to its new implementation",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          subcommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
@@ -92,10 +93,19 @@ func newRoot(env Env) *cobra.Command {
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usage(fmt.Errorf("%w; see cutover %s --help", err, cmd.Name()))
+			return usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 		}
 		return nil
 	}
+}
+
+// subcommand refuses a command that is not there; cobra would show its help
+// and succeed.
+func subcommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("there is no command %q; see %s --help", args[0], cmd.CommandPath()))
+	}
+	return nil
 }
 
 // environment opens what a command works on. Its close function is never nil.

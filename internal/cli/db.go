@@ -17,7 +17,8 @@ import (
 // Private
 
 func newDBCommand(o *options) *cobra.Command {
-	cmd := &cobra.Command{Use: "db", Short: "Work on the database that both systems share", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "db", Short: "Work on the database that both systems share", Args: subcommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "seed",
 		Short: "Give a new database the plan's schema and seed data",

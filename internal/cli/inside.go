@@ -22,18 +22,17 @@ const (
 	databaseName    = "p2k16"
 )
 
-// guardClient speaks to the guard's API. Guard and edge share the socket's
-// volume, so that either container will do.
+// guardClient speaks to the guard's API.
 func guardClient(s *stack.Stack) *control.Client {
 	return control.NewClient(func(ctx context.Context) (net.Conn, error) {
-		return s.Dial(ctx, []string{"guard", "nginx"}, "unix", guardSocket)
+		return s.Dial(ctx, []string{"guard"}, "unix", guardSocket)
 	})
 }
 
 // edgeClient speaks to nginx's control server past the guard.
 func edgeClient(s *stack.Stack) *edge.Client {
 	return edge.NewClient(func(ctx context.Context) (net.Conn, error) {
-		return s.Dial(ctx, []string{"nginx", "guard"}, "unix", edgeSocket)
+		return s.Dial(ctx, []string{"nginx"}, "unix", edgeSocket)
 	})
 }
 

@@ -120,7 +120,7 @@ func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack) (rollbac
 }
 
 // guardPatience is how long the guard may take to say that it is alive.
-const guardPatience = 1500 * time.Millisecond
+const guardPatience = time.Second
 
 func (c *rollbackCommand) throughGuard(ctx context.Context, s *stack.Stack) (rollbackResult, error) {
 	client := guardClient(s)

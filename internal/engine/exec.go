@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,21 +34,36 @@ func (e *Engine) Exec(ctx context.Context, name string, command ...string) (Resu
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	stdout, err := io.ReadAll(conn)
+	stdout, err := io.ReadAll(readerFunc(conn.read))
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("run %s in %s: %w", command[0], name, context.Cause(ctx))
 	}
 	if err != nil {
 		return Result{}, e.wrap(fmt.Sprintf("run %s in %s", command[0], name), err)
 	}
-	inspect, err := e.api.ContainerExecInspect(ctx, conn.exec)
-	if err != nil {
+	exit, err := e.awaitExit(ctx, conn.exec)
+	if err := errors.Join(err, conn.Close()); err != nil {
 		return Result{}, e.wrap(fmt.Sprintf("run %s in %s", command[0], name), err)
 	}
-	if err := conn.Close(); err != nil {
-		return Result{}, e.wrap(fmt.Sprintf("run %s in %s", command[0], name), err)
+	return Result{Exit: exit, Stdout: string(stdout), Stderr: conn.stderr.String()}, nil
+}
+
+// awaitExit returns a command's exit code. Its output may end a moment before
+// the engine knows of its end.
+func (e *Engine) awaitExit(ctx context.Context, exec string) (int, error) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		inspect, err := e.api.ContainerExecInspect(ctx, exec)
+		if err != nil || !inspect.Running {
+			return inspect.ExitCode, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-ticker.C:
+		}
 	}
-	return Result{Exit: inspect.ExitCode, Stdout: string(stdout), Stderr: conn.stderr.String()}, nil
 }
 
 // Tunnel runs a command in a container and serves its standard input and
@@ -87,10 +103,39 @@ type Conn struct {
 // maxStderr bounds what is kept of a command's standard error.
 const maxStderr = 64 << 10
 
-// Read returns what the command writes to its standard output. The engine
-// sends both streams in frames: eight bytes of header (stream, three zeros,
-// length in big-endian), then the payload.
+// Read returns what the command writes to its standard output. If the command
+// said something on standard error before it ended, that is the error.
 func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	if err == io.EOF && c.stderr.Len() > 0 {
+		err = fmt.Errorf("%s: %s", c.target, strings.TrimSpace(c.stderr.String()))
+	}
+	return n, err
+}
+
+// Write sends to the command's standard input.
+func (c *Conn) Write(p []byte) (int, error) { return c.hijacked.Conn.Write(p) }
+
+// CloseWrite ends the command's standard input.
+func (c *Conn) CloseWrite() error { return c.hijacked.CloseWrite() }
+
+// Close ends the connection; the command sees the end of its input.
+func (c *Conn) Close() error { return c.hijacked.Conn.Close() }
+
+// LocalAddr and RemoteAddr name the command.
+func (c *Conn) LocalAddr() net.Addr  { return execAddr(c.target) }
+func (c *Conn) RemoteAddr() net.Addr { return execAddr(c.target) }
+
+func (c *Conn) SetDeadline(t time.Time) error      { return c.hijacked.Conn.SetDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error  { return c.hijacked.Conn.SetReadDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.hijacked.Conn.SetWriteDeadline(t) }
+
+// Private
+
+// read takes standard output out of the engine's stream, in which both streams
+// come in frames: eight bytes of header (stream, three zeros, length in
+// big-endian), then the payload.
+func (c *Conn) read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	for {
@@ -115,33 +160,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// Write sends to the command's standard input.
-func (c *Conn) Write(p []byte) (int, error) { return c.hijacked.Conn.Write(p) }
-
-// CloseWrite ends the command's standard input.
-func (c *Conn) CloseWrite() error { return c.hijacked.CloseWrite() }
-
-// Close ends the connection; the command sees the end of its input.
-func (c *Conn) Close() error { return c.hijacked.Conn.Close() }
-
-// LocalAddr and RemoteAddr name the command.
-func (c *Conn) LocalAddr() net.Addr  { return execAddr(c.target) }
-func (c *Conn) RemoteAddr() net.Addr { return execAddr(c.target) }
-
-func (c *Conn) SetDeadline(t time.Time) error      { return c.hijacked.Conn.SetDeadline(t) }
-func (c *Conn) SetReadDeadline(t time.Time) error  { return c.hijacked.Conn.SetReadDeadline(t) }
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.hijacked.Conn.SetWriteDeadline(t) }
-
-// Private
-
 func (c *Conn) nextFrame() error {
 	// A deadline may interrupt in the middle of a header: what is there stays.
 	for c.got < len(c.header) {
 		n, err := c.hijacked.Reader.Read(c.header[c.got:])
 		c.got += n
-		if err == io.EOF && c.stderr.Len() > 0 {
-			return fmt.Errorf("%s: %s", c.target, strings.TrimSpace(c.stderr.String()))
-		}
 		if err != nil && c.got < len(c.header) {
 			return err
 		}
@@ -160,6 +183,10 @@ func (c *Conn) readStderr() error {
 	}
 	return err
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 type execAddr string
 
