@@ -22,7 +22,7 @@ down: build ## stop the environment (its data stay: cutover down --volumes remov
 build: ## bin/cutover
 	@$(NEED) go
 	@mkdir -p bin
-	go build -trimpath -o bin/cutover ./cmd/cutover
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/cutover ./cmd/cutover
 
 test: lint unit e2e ## formatting, vet, lint, unit and end-to-end tests
 

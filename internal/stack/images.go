@@ -63,24 +63,29 @@ func (s *Stack) prepareImages(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var base string
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.buildBinaries(groupCtx, missing, info.Arch) })
-	group.Go(func() (err error) {
-		base, err = s.prepareBase(groupCtx)
-		return err
+	compiled := make(chan struct{})
+	group.Go(func() error {
+		defer close(compiled)
+		return s.buildBinaries(groupCtx, missing, info.Arch)
 	})
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
 	built := make([]string, len(missing))
-	group, groupCtx = errgroup.WithContext(ctx)
-	for i, img := range missing {
-		group.Go(func() (err error) {
-			built[i], err = s.buildImage(groupCtx, img, base, info.Arch)
+	group.Go(func() error {
+		base, err := s.prepareBase(groupCtx)
+		if err != nil {
 			return err
-		})
-	}
+		}
+		for i, img := range missing {
+			group.Go(func() (err error) {
+				if img.binary != "" {
+					<-compiled
+				}
+				built[i], err = s.buildImage(groupCtx, img, base, info.Arch)
+				return err
+			})
+		}
+		return nil
+	})
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
@@ -165,7 +170,7 @@ func (s *Stack) prepareBase(ctx context.Context) (string, error) {
 		return given, nil
 	}
 	var content bytes.Buffer
-	digest, err := packContext(&content, filepath.Join(s.settings.Root, "compose"), []string{"base.Dockerfile", "bootstrap.sh"})
+	digest, err := packContext(&content, filepath.Join(s.settings.Root, "compose"), []string{"base.Dockerfile", "bootstrap.sh", "apt-packages"})
 	if err != nil {
 		return "", fmt.Errorf("read what goes into the base image: %w", err)
 	}
