@@ -3,6 +3,10 @@
 # Sizes of the long checks of `make verify`.
 export VERIFY_SECONDS ?= 60
 
+# Compiling the Compose library is most of a cold `make up`: collecting less
+# garbage meanwhile takes a sixth off.
+export GOGC ?= 400
+
 E2E_FLAGS ?=
 NEED      := sh tools/need.sh
 LINT      := go tool -modfile=tools/go.mod
