@@ -37,6 +37,7 @@ unit: ## unit tests with the race detector
 e2e: ## end-to-end tests against real containers
 	@$(NEED) go docker
 	go test -count=1 -timeout 30m -v $(E2E_FLAGS) ./e2e/...
+	go test -count=1 -timeout 10m -tags edgeimage ./internal/edge
 
 lint: ## formatting, vet, staticcheck, and the direction of imports
 	@$(NEED) go

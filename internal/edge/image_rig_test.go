@@ -111,7 +111,7 @@ func (r *rig) startEdge(flags ...string) {
 	r.t.Helper()
 	r.docker("rm", "--force", edgeName)
 	args := []string{"create", "--name", edgeName, "--network", network(edge.Python), "--publish", "127.0.0.1::8080",
-		"--init", "--read-only", "--tmpfs", "/tmp:mode=1777,size=64m", "--cap-drop", "ALL",
+		"--init", "--user", "10100:10100", "--read-only", "--tmpfs", "/tmp:mode=1777,size=64m", "--cap-drop", "ALL",
 		"--security-opt", "no-new-privileges", "--volume", r.state + ":" + stateFolder}
 	r.docker(append(append(args, flags...), edgeImage)...)
 	r.docker("network", "connect", network(edge.Go), edgeName)
