@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
 
@@ -66,6 +67,7 @@ func (p *Plan) validate(name string, source []byte) error {
 type validator struct {
 	name   string
 	source []byte
+	tree   *ast.File // of source; parsed for the first fault
 	faults []error
 }
 
@@ -73,17 +75,20 @@ type validator struct {
 // is missing altogether is reported at its nearest parent that is there.
 func (v *validator) fail(path, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	file, err := parser.ParseBytes(v.source, 0)
-	if err != nil {
-		v.faults = append(v.faults, fmt.Errorf("%s: %s", v.name, message))
-		return
+	if v.tree == nil {
+		tree, err := parser.ParseBytes(v.source, 0)
+		if err != nil {
+			v.faults = append(v.faults, fmt.Errorf("%s:1:1: %s", v.name, message))
+			return
+		}
+		v.tree = tree
 	}
 	for at := path; at != "$"; at = at[:strings.LastIndexAny(at, ".[")] {
 		yamlPath, err := yaml.PathString(at)
 		if err != nil {
 			break
 		}
-		node, err := yamlPath.FilterFile(file)
+		node, err := yamlPath.FilterFile(v.tree)
 		if err != nil || node == nil {
 			continue
 		}
