@@ -38,7 +38,7 @@ func Run(ctx context.Context, env Env) int {
 		return ExitPassed
 	}
 	if ctx.Err() != nil {
-		_, _ = fmt.Fprintln(env.Stderr, "interrupted; nothing is half-done: run the same command again to go on")
+		_, _ = fmt.Fprintln(env.Stderr, "cutover: interrupted; run the same command again to go on")
 		return ExitInterrupted
 	}
 	var coded exitError

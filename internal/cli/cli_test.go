@@ -124,7 +124,7 @@ func TestEventsAreToldAsSentences(t *testing.T) {
 		{rollout.Event{Action: rollout.ActionPlan, After: state(0), Reason: "adopted"}, "kari gave the guard the plan p"},
 	} {
 		test.event.Seq, test.event.Generation, test.event.Actor, test.event.Time = 3, 7, "kari", rollout.Time{Time: at}
-		assert.Equal(t, "2026-03-01 12:00:00.000  #3  generation 7  "+test.want, eventLine(test.event))
+		assert.Equal(t, at.Format("2006-01-02 15:04:05.000 -0700")+"  #3  generation 7  "+test.want, eventLine(test.event))
 	}
 }
 
@@ -137,7 +137,7 @@ func TestStatusSaysWhatMattersFirst(t *testing.T) {
 		Ports:    stack.Ports{EdgeHTTP: 8080},
 	}
 	text := d.text()
-	assert.Contains(t, text, "p: on Go: users 50 % (generation 4).\nThe service goapp is exited.\n")
+	assert.Contains(t, text, "p: on Go: users 50 % (generation 4).\nThe service goapp has exited.\n")
 	assert.Contains(t, text, "users   /api/users/   50 %    50.0 %")
 	assert.Contains(t, text, "auth    /api/auth/    0 %     –")
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -24,7 +25,21 @@ func newDownCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(s.Down(cmd.Context(), c.volumes), done())
+			found, err := s.Exists(cmd.Context())
+			if err == nil {
+				err = s.Down(cmd.Context(), c.volumes)
+			}
+			if err := errors.Join(err, done()); err != nil {
+				return err
+			}
+			sentence := fmt.Sprintf("The environment %s is removed; its data stay (--volumes removes them too).", o.project)
+			switch {
+			case !found:
+				sentence = fmt.Sprintf("There is no environment %s; nothing was removed.", o.project)
+			case c.volumes:
+				sentence = fmt.Sprintf("The environment %s is removed with all its data.", o.project)
+			}
+			return o.print(map[string]any{"schema_version": 1, "project": o.project, "found": found, "volumes": c.volumes}, sentence)
 		},
 	}
 	cmd.Flags().BoolVar(&c.volumes, "volumes", false, "remove all data and secrets too")

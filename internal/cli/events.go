@@ -28,7 +28,7 @@ func newEventsCommand(o *options) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
-	cmd.Flags().BoolVar(&c.follow, "follow", false, "go on with what happens from now")
+	cmd.Flags().BoolVar(&c.follow, "follow", false, "after the journal so far, go on with what happens")
 	cmd.Flags().Uint64Var(&c.after, "after", 0, "leave out events up to this `number`")
 	return cmd
 }
@@ -73,7 +73,7 @@ func eventLine(e rollout.Event) string {
 	case rollout.ActionPlan:
 		what = "gave the guard the plan " + e.After.Plan.Name
 	case rollout.ActionRollback:
-		what = "took everything back to " + string(e.After.Home)
+		what = "took everything back to python"
 	case rollout.ActionResume:
 		what = "released the latch"
 	case rollout.ActionRoute, rollout.ActionReconcile:
@@ -82,7 +82,7 @@ func eventLine(e rollout.Event) string {
 			what = "moved " + strings.Join(changes, ", ")
 		}
 	}
-	line := fmt.Sprintf("%s  #%d  generation %d  %s %s", e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Seq, e.Generation, e.Actor, what)
+	line := fmt.Sprintf("%s  #%d  generation %d  %s %s", e.Time.Local().Format("2006-01-02 15:04:05.000 -0700"), e.Seq, e.Generation, e.Actor, what)
 	if e.Reason != "" && e.Action != rollout.ActionPlan {
 		line += ": " + e.Reason
 	}

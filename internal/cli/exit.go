@@ -60,6 +60,10 @@ func refused(err error) error {
 // unanswered is the error of a command that needs the guard and did not reach
 // it.
 func unanswered(err error) error {
+	var stopped *stack.NotRunningError
+	if errors.As(err, &stopped) {
+		return exitError{ExitUnavailable, stopped}
+	}
 	if !unreachable(err) {
 		return err
 	}

@@ -25,20 +25,20 @@ const (
 // guardClient speaks to the guard's API.
 func guardClient(s *stack.Stack) *control.Client {
 	return control.NewClient(func(ctx context.Context) (net.Conn, error) {
-		return s.Dial(ctx, []string{"guard"}, "unix", guardSocket)
+		return s.Dial(ctx, "guard", "unix", guardSocket)
 	})
 }
 
 // edgeClient speaks to nginx's control server past the guard.
 func edgeClient(s *stack.Stack) *edge.Client {
 	return edge.NewClient(func(ctx context.Context) (net.Conn, error) {
-		return s.Dial(ctx, []string{"nginx"}, "unix", edgeSocket)
+		return s.Dial(ctx, "nginx", "unix", edgeSocket)
 	})
 }
 
 func dialPostgres(s *stack.Stack) database.Dialer {
 	return func(ctx context.Context) (net.Conn, error) {
-		return s.Dial(ctx, []string{"guard"}, "tcp", postgresAddress)
+		return s.Dial(ctx, "guard", "tcp", postgresAddress)
 	}
 }
 

@@ -35,11 +35,14 @@ directly. Afterwards everything is latched until cutover resume --reason.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
-	cmd.Flags().StringVar(&c.reason, "reason", "ordered by an operator", "why, for the journal")
+	cmd.Flags().StringVar(&c.reason, "reason", defaultReason, "why, for the journal")
 	cmd.Flags().BoolVar(&c.force, "force", false, "move traffic even if python does not answer")
 	cmd.Flags().DurationVar(&c.wait, "wait", 10*time.Second, "how long python may take to answer")
 	return cmd
 }
+
+// defaultReason stands in the journal when nobody had the time to give one.
+const defaultReason = "ordered by an operator"
 
 // rollbackResult is what rollback --json prints.
 type rollbackResult struct {
@@ -49,6 +52,9 @@ type rollbackResult struct {
 }
 
 func (c *rollbackCommand) run(ctx context.Context) (err error) {
+	if c.reason == "" {
+		c.reason = defaultReason
+	}
 	if c.wait <= 0 || c.wait > time.Minute {
 		return usage(fmt.Errorf("--wait %s: more than nothing, at most 1m", c.wait))
 	}
@@ -60,22 +66,32 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if _, _, err := s.Services(ctx); err != nil {
 		return err
 	}
-	// Whatever else is wrong, traffic needs the edge and something to go to.
-	if err := s.EnsureStarted(ctx, "nginx", "flask"); err != nil {
-		return exitError{ExitRollback, fmt.Errorf("nothing was moved: %w", err)}
+	// Traffic needs something to go to. With --force it moves all the same,
+	// and without nginx the rollback is recorded for the time when it is back.
+	if err := s.EnsureStarted(ctx, "flask"); err != nil && !c.force {
+		return exitError{ExitRollback, fmt.Errorf("nothing was moved, because python cannot be started: %w; --force moves traffic all the same", err)}
 	}
+	edge := s.EnsureStarted(ctx, "nginx")
 	result, err := c.rollback(ctx, s)
 	if err != nil {
-		return rollbackFailed(err)
+		return rollbackFailed(errors.Join(err, edge))
 	}
 	if !result.Applied {
-		return exitError{ExitRollback, errors.New("the rollback is recorded, but the edge does not answer: it takes effect as soon as nginx is back (cutover status shows how it is)")}
+		return exitError{ExitRollback, errors.Join(errors.New(notApplied(result)), edge)}
 	}
 	return c.print(result, c.sentence(result))
 }
 
+// notApplied says what a rollback that did not reach the edge is worth.
+func notApplied(result rollbackResult) string {
+	if result.Recorded {
+		return "the rollback is recorded, but the edge does not answer: it takes effect as soon as nginx is back (cutover status shows how it is)"
+	}
+	return "the edge does not answer, and the rollback could not be recorded either (is the volume full?): nothing was moved; bring nginx back with cutover up and run cutover rollback again"
+}
+
 func (c *rollbackCommand) sentence(result rollbackResult) string {
-	text := fmt.Sprintf("All traffic is on python and latched there (generation %d). Go on with: cutover resume --reason …", result.State.Generation)
+	text := fmt.Sprintf("All traffic is on python and latched there (generation %d). When the cause is mended: cutover resume --reason …", result.State.Generation)
 	if result.Event == nil {
 		text = fmt.Sprintf("All traffic was on python and latched there already (generation %d).", result.State.Generation)
 	}
@@ -99,24 +115,32 @@ func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack) (rollbac
 			return result, err
 		}
 		failures = append(failures, err)
-		why, err := s.StopGuard(ctx)
-		if err != nil {
-			failures = append(failures, err)
-			continue
+		result, err = c.pastGuard(ctx, s)
+		if err == nil || !unreachable(err) {
+			return result, err
 		}
-		result, err = c.throughEdge(ctx, s)
-		restart := s.EnsureStarted(ctx, "guard")
-		if err == nil {
-			result.Why = why
-			return result, restart
-		}
-		var api *control.Error
-		if errors.As(err, &api) && api.Code == control.LegacySilent {
-			return rollbackResult{}, errors.Join(err, restart)
-		}
-		failures = append(failures, err, restart)
+		failures = append(failures, err)
 	}
 	return rollbackResult{}, errors.Join(failures...)
+}
+
+// pastGuard makes sure that no guard holds the lock, changes the table at the
+// edge, and starts the guard again, whatever happened meanwhile.
+func (c *rollbackCommand) pastGuard(ctx context.Context, s *stack.Stack) (rollbackResult, error) {
+	why, err := s.StopGuard(ctx)
+	if err != nil {
+		return rollbackResult{}, err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := s.EnsureStarted(ctx, "guard"); err != nil {
+			s.Warn("service guard", "could not be started again: "+err.Error())
+		}
+	}()
+	result, err := c.throughEdge(ctx, s)
+	result.Why = why
+	return result, err
 }
 
 // guardPatience is how long the guard may take to say that it is alive.
@@ -154,16 +178,13 @@ func (c *rollbackCommand) throughEdge(ctx context.Context, s *stack.Stack) (roll
 	if err != nil {
 		return rollbackResult{}, err
 	}
-	var failure control.Failure
-	if run.Exit != 0 {
-		if json.Unmarshal([]byte(run.Stdout), &failure) == nil && failure.Error.Message != "" {
-			return rollbackResult{}, &failure.Error
-		}
-		return rollbackResult{}, fmt.Errorf("the rollback at the edge ended with code %d: %s", run.Exit, run.Stderr)
-	}
 	result := rollbackResult{Through: "edge"}
-	if err := json.Unmarshal([]byte(run.Stdout), &result.Moved); err != nil {
-		return rollbackResult{}, fmt.Errorf("read the result of the rollback at the edge: %w", err)
+	var failure control.Failure
+	if json.Unmarshal([]byte(run.Stdout), &failure) == nil && failure.Error.Message != "" {
+		return rollbackResult{}, &failure.Error
+	}
+	if err := json.Unmarshal([]byte(run.Stdout), &result.Moved); err != nil || result.State.Generation == 0 {
+		return rollbackResult{}, fmt.Errorf("the rollback at the edge ended with code %d: %s", run.Exit, run.Stderr)
 	}
 	return result, nil
 }

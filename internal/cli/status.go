@@ -29,6 +29,7 @@ type statusDocument struct {
 	Home          string          `json:"home"`
 	Generation    uint64          `json:"generation"`
 	Routes        []routeStatus   `json:"routes"`
+	Owned         []ownedStatus   `json:"owned"`
 	Services      []serviceStatus `json:"services"`
 	Ports         stack.Ports     `json:"ports"`
 	Guard         guardStatus     `json:"guard"`
@@ -39,6 +40,12 @@ type routeStatus struct {
 	Prefix   string   `json:"prefix"`
 	Weight   float64  `json:"weight"`   // requested share of go, in percent
 	Measured *float64 `json:"measured"` // over the last 10 s; null without requests
+}
+
+// ownedStatus is a prefix that one system serves at every weight.
+type ownedStatus struct {
+	Prefix string `json:"prefix"`
+	System string `json:"system"`
 }
 
 type serviceStatus struct {
@@ -84,7 +91,7 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 	if err != nil {
 		return statusDocument{}, err
 	}
-	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}}
+	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}, Owned: []ownedStatus{}}
 	for _, service := range services {
 		document.Services = append(document.Services, serviceStatus(service))
 	}
@@ -130,9 +137,11 @@ func (d *statusDocument) setState(state rollout.State, measured map[string]*floa
 	}
 }
 
-// addRoute adds a route that moves; what one system owns has no weight.
+// addRoute adds a route that moves, or a prefix that one system owns.
 func (d *statusDocument) addRoute(route edge.Route, measured *float64) {
-	if route.Pin == "" {
+	if route.Pin != "" {
+		d.Owned = append(d.Owned, ownedStatus{route.Prefix, string(route.Pin)})
+	} else {
 		d.Routes = append(d.Routes, routeStatus{
 			Name: route.Name, Prefix: route.Prefix, Weight: route.Weight.Percent(), Measured: measured,
 		})
@@ -153,6 +162,17 @@ func (d *statusDocument) text() string {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", route.Name, route.Prefix, percent(route.Weight), measured)
 	}
 	_ = table.Flush() // a strings.Builder takes everything
+	for _, system := range []edge.System{edge.Go, edge.Python} {
+		var prefixes []string
+		for _, owned := range d.Owned {
+			if owned.System == string(system) {
+				prefixes = append(prefixes, owned.Prefix)
+			}
+		}
+		if len(prefixes) > 0 {
+			fmt.Fprintf(&out, "Always on %s: %s\n", system, strings.Join(prefixes, " "))
+		}
+	}
 	fmt.Fprintln(&out)
 	_, _ = fmt.Fprintln(table, "SERVICE\tSTATE\tHEALTH")
 	for _, service := range d.Services {
@@ -195,7 +215,7 @@ func (d *statusDocument) sentence() string {
 	}
 	for _, service := range d.Services {
 		if service.State != "running" || service.Health == "unhealthy" {
-			text += fmt.Sprintf("\nThe service %s is %s.", service.Name, strings.TrimSpace(service.State+" "+service.Health))
+			text += fmt.Sprintf("\nThe service %s %s.", service.Name, condition(service))
 		}
 	}
 	if !d.Guard.Reachable {
@@ -204,6 +224,17 @@ func (d *statusDocument) sentence() string {
 		text += "\nThe edge does not have the table that it should have. " + d.Guard.Error
 	}
 	return text
+}
+
+// condition is what is wrong with a service, as the end of a sentence.
+func condition(s serviceStatus) string {
+	switch s.State {
+	case "running":
+		return "is running but unhealthy"
+	case "exited":
+		return "has exited"
+	}
+	return "is " + s.State
 }
 
 func percent(share float64) string {

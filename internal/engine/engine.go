@@ -74,6 +74,9 @@ func Connect(ctx context.Context) (*Engine, error) {
 // Close releases the connection.
 func (e *Engine) Close() error { return e.api.Close() }
 
+// Local says whether the engine is on this machine.
+func (e *Engine) Local() bool { return strings.HasPrefix(e.endpoint, "unix://") }
+
 // Info asks the engine what it is.
 func (e *Engine) Info(ctx context.Context) (Info, error) {
 	v, err := e.api.ServerVersion(ctx)

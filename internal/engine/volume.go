@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -61,17 +63,32 @@ type Carrier struct {
 	volume string
 }
 
-// OpenVolume makes a carrier for a volume, out of any local image. The
-// carrier bears labels, so that what a crash leaves behind can be found.
+// OpenVolume makes a carrier for a volume, out of any local image. There is
+// one carrier for a volume at a time: whoever comes second waits for the
+// first. One that a killed command left behind is taken away.
 func (e *Engine) OpenVolume(ctx context.Context, name, image string, labels map[string]string) (*Carrier, error) {
-	created, err := e.api.ContainerCreate(ctx,
-		&container.Config{Image: image, Cmd: []string{"true"}, Labels: labels, NetworkDisabled: true},
-		&container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: name, Target: mountPoint}}},
-		nil, nil, "")
-	if err != nil {
-		return nil, e.wrap("open volume "+name, err)
+	ctx, cancel := context.WithTimeout(ctx, 3*abandoned)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	container := name + "-access"
+	for {
+		id, err := e.createCarrier(ctx, container, name, image, labels)
+		if err == nil {
+			return &Carrier{engine: e, id: id, volume: name}, nil
+		}
+		if !cerrdefs.IsConflict(err) {
+			return nil, e.wrap("open volume "+name, err)
+		}
+		if err := e.removeAbandoned(ctx, container); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("open volume %s: another command is at it: %w", name, context.Cause(ctx))
+		case <-ticker.C:
+		}
 	}
-	return &Carrier{engine: e, id: created.ID, volume: name}, nil
 }
 
 // Write unpacks a tar stream into the volume, owners included.
@@ -96,4 +113,33 @@ func (c *Carrier) Close(ctx context.Context) error {
 		return errors.Join(errors.New("a helper container was left behind"), err)
 	}
 	return nil
+}
+
+// Private
+
+// abandoned is the age of a carrier that nobody uses any more; one that is in
+// use lives for a fraction of a second.
+const abandoned = 15 * time.Second
+
+func (e *Engine) createCarrier(ctx context.Context, carrier, volume, image string, labels map[string]string) (string, error) {
+	created, err := e.api.ContainerCreate(ctx,
+		&container.Config{Image: image, Cmd: []string{"true"}, Labels: labels, NetworkDisabled: true},
+		&container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: volume, Target: mountPoint}}},
+		nil, nil, carrier)
+	return created.ID, err
+}
+
+func (e *Engine) removeAbandoned(ctx context.Context, carrier string) error {
+	i, err := e.api.ContainerInspect(ctx, carrier)
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return e.wrap("inspect container "+carrier, err)
+	}
+	made, err := time.Parse(time.RFC3339Nano, i.Created)
+	if err == nil && time.Since(made) < abandoned {
+		return nil
+	}
+	return e.RemoveContainer(ctx, carrier)
 }

@@ -197,6 +197,7 @@ func (t *tty) draw(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out strings.Builder
+	out.WriteString("\x1b[?7l") // a line that wrapped would be counted as one
 	if t.drawn > 0 {
 		fmt.Fprintf(&out, "\x1b[%dA", t.drawn)
 	}
@@ -209,6 +210,7 @@ func (t *tty) draw(now time.Time) {
 		fmt.Fprintf(&out, "\x1b[2K%s %-22s %5.1f s  %s\n", t.icon(r.last.Status, now), subject,
 			end.Sub(r.begun).Seconds(), shorten(r.last.Text, 60))
 	}
+	out.WriteString("\x1b[?7h")
 	t.drawn = len(t.order)
 	_, _ = io.WriteString(t.w, out.String())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/docker/compose/v5/pkg/api"
 
@@ -13,6 +14,12 @@ import (
 
 // helperLabel marks short-lived containers of the tool itself.
 const helperLabel = "cutover.helper"
+
+// Exists says whether anything of the environment is on the engine.
+func (s *Stack) Exists(ctx context.Context) (bool, error) {
+	projects, err := s.engine.Projects(ctx)
+	return slices.Contains(projects, s.settings.Project), err
+}
 
 // Down removes containers and networks; with volumes, also all data, the
 // secrets and their copy on this machine. An environment that is not there is
@@ -46,9 +53,10 @@ func (s *Stack) Down(ctx context.Context, volumes bool) error {
 	}
 	for _, path := range []string{s.secretsCopy(), s.portsFile()} {
 		if err := ignoreMissing(os.Remove(path)); err != nil {
-			return fmt.Errorf("remove the copy of the secrets: %w", err)
+			return fmt.Errorf("remove what belongs to the environment on this machine: %w", err)
 		}
 	}
+	_ = os.Remove(s.Dir()) // if nothing else is kept there
 	event.Finish(s.events, "volumes", "removed")
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -245,13 +244,4 @@ func (s *Stack) bootstrapBase(ctx context.Context, ref string) error {
 		return err
 	}
 	return s.engine.ImportImage(ctx, spool, ref)
-}
-
-// merge joins maps of variables; later ones win.
-func merge(all ...map[string]string) map[string]string {
-	result := map[string]string{}
-	for _, m := range all {
-		maps.Copy(result, m)
-	}
-	return result
 }

@@ -5,44 +5,62 @@ import (
 	"errors"
 	"fmt"
 	"net"
-
-	"github.com/cutover-dev/cutover/internal/engine"
 )
 
 // Dial opens a connection to an address inside the environment, through the
-// engine: a relay in one of the given services' containers, the first that
-// runs, joins it to the address. The network is "tcp" or "unix".
-func (s *Stack) Dial(ctx context.Context, services []string, network, address string) (net.Conn, error) {
-	container, err := s.firstRunning(ctx, services)
-	if err != nil {
-		return nil, err
+// engine: a relay in a service's container, nginx's or the guard's, joins it to
+// the address. The network is "tcp" or "unix".
+func (s *Stack) Dial(ctx context.Context, service, network, address string) (net.Conn, error) {
+	conn, err := s.engine.Tunnel(ctx, s.Container(service), "guard", "dial", network, address)
+	if err == nil {
+		return conn, nil
 	}
-	conn, err := s.engine.Tunnel(ctx, container.Name, "guard", "dial", network, address)
-	if err != nil {
-		return nil, err
+	if stopped := s.running(ctx, service); stopped != nil {
+		return nil, stopped
 	}
-	return conn, nil
+	return nil, err
 }
 
-// ErrNotRunning means that none of the containers that would do is running.
+// ErrNotRunning is what every NotRunningError is.
 var ErrNotRunning = errors.New("not running")
+
+// NotRunningError says that the environment, or a service of it, does not run.
+type NotRunningError struct {
+	Project string
+	Service string // "" for the whole environment
+	State   string
+}
+
+// Error says what is missing, and the remedy.
+func (e *NotRunningError) Error() string {
+	if e.Service == "" {
+		return fmt.Sprintf("the environment %s is not running: bring it up with cutover up", e.Project)
+	}
+	return fmt.Sprintf("the service %s of the environment %s does not run (%s): start it with cutover up", e.Service, e.Project, e.State)
+}
+
+// Is makes it an ErrNotRunning.
+func (*NotRunningError) Is(target error) bool { return target == ErrNotRunning }
 
 // Private
 
-func (s *Stack) firstRunning(ctx context.Context, services []string) (engine.Container, error) {
-	var states []error
-	for _, service := range services {
-		c, err := s.engine.Inspect(ctx, s.Container(service))
-		switch {
-		case errors.Is(err, engine.ErrUnavailable):
-			return engine.Container{}, err
-		case err != nil:
-			states = append(states, fmt.Errorf("%s is missing", service))
-		case c.State != "running":
-			states = append(states, fmt.Errorf("%s is %s", service, c.State))
-		default:
-			return c, nil
+// running makes sure that a service runs.
+func (s *Stack) running(ctx context.Context, service string) error {
+	containers, err := s.engine.Containers(ctx, s.settings.Project)
+	if err != nil {
+		return err
+	}
+	if len(containers) == 0 {
+		return &NotRunningError{Project: s.settings.Project}
+	}
+	state := "missing"
+	for _, c := range containers {
+		if c.Service == service {
+			state = c.State
 		}
 	}
-	return engine.Container{}, fmt.Errorf("environment %s: %w: %w", s.settings.Project, ErrNotRunning, errors.Join(states...))
+	if state != "running" {
+		return &NotRunningError{Project: s.settings.Project, Service: service, State: state}
+	}
+	return nil
 }

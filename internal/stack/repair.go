@@ -54,6 +54,9 @@ func (s *Stack) StopGuard(ctx context.Context) (was string, err error) {
 	return "the guard was not running", nil
 }
 
+// Warn tells a person what went wrong without stopping anything.
+func (s *Stack) Warn(subject, text string) { event.Warn(s.events, subject, text) }
+
 // Exec runs a command in a service's container.
 func (s *Stack) Exec(ctx context.Context, service string, command ...string) (engine.Result, error) {
 	return s.engine.Exec(ctx, s.Container(service), command...)

@@ -25,22 +25,15 @@ import (
 // Secrets are an environment's secrets by name: "postgres/superuser_password".
 type Secrets map[string]string
 
-// Secrets reads the environment's secrets from the copy on this machine, or
-// from the engine where another operator made them.
+// Secrets reads the environment's secrets from the engine, where another
+// operator may have made them, and renews the copy on this machine.
 func (s *Stack) Secrets(ctx context.Context) (Secrets, error) {
-	secrets, err := s.readCopy()
-	if err == nil {
-		return secrets, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
 	exists, err := s.engine.HasVolume(ctx, s.secretsVolume())
 	if err != nil {
 		return nil, err
 	}
 	if !exists {
-		return nil, fmt.Errorf("the environment %s has no secrets yet: run cutover up", s.settings.Project)
+		return nil, &NotRunningError{Project: s.settings.Project}
 	}
 	image, err := s.anyImage(ctx)
 	if err != nil {
@@ -70,6 +63,7 @@ func secretList() []secret {
 		{name: "redis/password", copies: []string{"flask/redis_password", "goapp/redis_password", "guard/redis_password"}},
 		{name: "flask/secret_key", copies: []string{"goapp/secret_key"}},
 		{name: "nginx/force_token"},
+		{name: "nginx/visitor_key"},
 	}
 }
 
@@ -86,7 +80,7 @@ func (s *Stack) secretsCopy() string { return filepath.Join(s.Dir(), "secrets.js
 // prepareSecrets fills the secrets volume with what it lacks. The volume is
 // the truth; the file on this machine is a copy of it.
 func (s *Stack) prepareSecrets(ctx context.Context, image string) (err error) {
-	labels := merge(s.labels(), map[string]string{"com.docker.compose.volume": "secrets"})
+	labels := map[string]string{engine.LabelProject: s.settings.Project, "com.docker.compose.volume": "secrets"}
 	if err := s.engine.CreateVolume(ctx, s.secretsVolume(), labels); err != nil {
 		return err
 	}

@@ -81,6 +81,9 @@ type Model struct {
 // services: binaries, images, secrets and free ports. It is idempotent, and
 // may be interrupted at any point and run again.
 func (s *Stack) Prepare(ctx context.Context) (Model, error) {
+	if err := s.checkPorts(ctx); err != nil {
+		return Model{}, err
+	}
 	images, err := s.prepareImages(ctx)
 	if err != nil {
 		return Model{}, err
@@ -113,10 +116,6 @@ func (s *Stack) Container(service string) string {
 // Private
 
 const composeFile = "compose/compose.yaml"
-
-func (s *Stack) labels() map[string]string {
-	return map[string]string{engine.LabelProject: s.settings.Project}
-}
 
 // writePrivate replaces a file that only its owner may read.
 func writePrivate(path string, content []byte) (err error) {

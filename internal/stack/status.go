@@ -2,7 +2,6 @@ package stack
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/cutover-dev/cutover/internal/engine"
 )
@@ -30,7 +29,7 @@ func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 		return nil, Ports{}, err
 	}
 	if len(containers) == 0 {
-		return nil, Ports{}, fmt.Errorf("the environment %s is %w: bring it up with cutover up", s.settings.Project, ErrNotRunning)
+		return nil, Ports{}, &NotRunningError{Project: s.settings.Project}
 	}
 	found := map[string]engine.Container{}
 	for _, c := range containers {

@@ -13,8 +13,13 @@ import (
 	"github.com/cutover-dev/cutover/internal/event"
 )
 
-// healthPatience is how long the services may take to become healthy.
-const healthPatience = 120 * time.Second
+const (
+	// healthPatience is how long the services may take to become healthy.
+	healthPatience = 120 * time.Second
+	// unhealthyPatience is how long one may stay unhealthy: what it waited for
+	// may have come back only now, and its next checks have to pass first.
+	unhealthyPatience = 20 * time.Second
+)
 
 // Up brings the environment up: Prepare, then Compose, then a wait until every
 // service is healthy. What runs already and has not changed is left alone.
@@ -52,7 +57,7 @@ func (s *Stack) explainUp(model Model, err error) error {
 	if strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use") {
 		for _, port := range publishedPorts() {
 			if strings.Contains(text, ":"+model.Env[port.variable]+" ") || strings.Contains(text, ":"+model.Env[port.variable]+":") {
-				return fmt.Errorf("port %s of this machine is taken: set %s to another one, or to 0 for any that is free (%w)", model.Env[port.variable], port.variable, err)
+				return portTaken(port, model.Env[port.variable])
 			}
 		}
 	}
@@ -64,8 +69,13 @@ func (s *Stack) explainUp(model Model, err error) error {
 	return fmt.Errorf("start the services: %w", err)
 }
 
+func portTaken(port publishedPort, number string) error {
+	return fmt.Errorf("%w: port %s of this machine is taken: set %s to another one, or to 0 for any that is free", ErrSettings, number, port.variable)
+}
+
 // awaitHealthy waits for every service at once.
 func (s *Stack) awaitHealthy(ctx context.Context, services []string) error {
+	begun := time.Now()
 	deadline := time.NewTimer(healthPatience)
 	defer deadline.Stop()
 	ticker := time.NewTicker(150 * time.Millisecond)
@@ -89,7 +99,7 @@ func (s *Stack) awaitHealthy(ctx context.Context, services []string) error {
 				continue
 			}
 			waiting[c.Service] = c
-			if c.State == "running" && c.Health == "unhealthy" {
+			if c.State == "running" && c.Health == "unhealthy" && time.Since(begun) > unhealthyPatience {
 				return s.unhealthy(ctx, c)
 			}
 		}
