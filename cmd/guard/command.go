@@ -21,8 +21,8 @@ const usage = `usage:
   guard serve
   guard rollback --actor NAME --reason TEXT [--force] [--legacy-wait 10s]
   guard dial [--linger 10s] unix|tcp ADDRESS
-  guard health URL
-  guard health unix:SOCKET PATH
+  guard health URL|unix:SOCKET [PATH]
+  guard get URL|unix:SOCKET [PATH]
 `
 
 // command is one subcommand with its arguments.
@@ -78,6 +78,7 @@ func dispatch(args []string, std streams, getenv func(string) string) error {
 		"rollback": &rollbackCommand{getenv: getenv},
 		"dial":     &dialCommand{},
 		"health":   &healthCommand{},
+		"get":      &getCommand{},
 	}
 	if len(args) == 0 {
 		return usageError("a command is missing")

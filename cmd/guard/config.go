@@ -14,25 +14,32 @@ const defaultDir = "/var/lib/cutover"
 
 // config is what the environment says.
 type config struct {
-	python string // host:port
-	golang string // host:port
-	home   edge.System
-	dir    string
+	python   string // host:port
+	golang   string // host:port
+	edgeAddr string // nginx, host:port; empty in its own container, where python is asked the users' way anyhow
+	home     edge.System
+	dir      string
 }
 
 // readConfig refuses what it cannot use, and names the variable.
 func readConfig(getenv func(string) string) (config, error) {
 	c := config{
-		python: getenv("CUTOVER_PYTHON_ADDR"),
-		golang: getenv("CUTOVER_GO_ADDR"),
-		home:   edge.System(getenv("CUTOVER_HOME")),
-		dir:    getenv("CUTOVER_DIR"),
+		python:   getenv("CUTOVER_PYTHON_ADDR"),
+		golang:   getenv("CUTOVER_GO_ADDR"),
+		edgeAddr: getenv("CUTOVER_EDGE_ADDR"),
+		home:     edge.System(getenv("CUTOVER_HOME")),
+		dir:      getenv("CUTOVER_DIR"),
 	}
 	if err := checkAddr("CUTOVER_PYTHON_ADDR", c.python); err != nil {
 		return config{}, err
 	}
 	if err := checkAddr("CUTOVER_GO_ADDR", c.golang); err != nil {
 		return config{}, err
+	}
+	if c.edgeAddr != "" {
+		if err := checkAddr("CUTOVER_EDGE_ADDR", c.edgeAddr); err != nil {
+			return config{}, err
+		}
 	}
 	if c.home == "" {
 		c.home = edge.Python

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -144,6 +145,61 @@ func TestRollback_FailsWhenTheEdgeDoesNotTakeIt(t *testing.T) {
 	assert.True(t, moved.Recorded)
 }
 
+func TestRollback_SaysThatItIsNeitherAppliedNorRecorded(t *testing.T) {
+	site := newSite(t)
+	site.edge.server.Close()
+	require.NoError(t, os.Mkdir(filepath.Join(site.dir, "journal.jsonl"), 0o700)) // nothing can be recorded there
+
+	moved, code := site.rollback("--actor", "kari", "--reason", "r")
+
+	assert.Equal(t, exitRollbackFailed, code)
+	assert.False(t, moved.Applied)
+	assert.False(t, moved.Recorded)
+	assert.True(t, moved.State.Latched, "it is no refusal")
+}
+
+func TestRollback_AsksPythonTheWayOfTheUsers(t *testing.T) {
+	site := newSite(t)
+	nginx := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Server", "nginx")
+		w.Header().Set("X-Served-By", "python")
+		w.WriteHeader(http.StatusBadGateway)
+		_, err := io.WriteString(w, "<hr><center>nginx</center>")
+		assert.NoError(t, err)
+	}))
+	defer nginx.Close()
+	site.env["CUTOVER_EDGE_ADDR"] = nginx.Listener.Addr().String()
+
+	code, out, _ := site.run("rollback", "--actor", "kari", "--reason", "r", "--legacy-wait", "200ms")
+
+	assert.Equal(t, exitRollbackFailed, code)
+	assert.Contains(t, out, string(control.LegacySilent))
+	assert.Contains(t, out, "nginx gets no answer from python")
+}
+
+func TestGet_PrintsTheAnswer(t *testing.T) {
+	site := newSite(t)
+	guard := site.serve()
+	socket := "unix:" + filepath.Join(site.dir, "run", "edge.sock")
+	for _, c := range []struct {
+		code int
+		args []string
+		out  string
+	}{
+		{exitOK, []string{socket, "/table"}, `"home":"python"`},
+		{exitOK, []string{guard.public + "/health"}, `"service":"guard"`},
+		{exitOK, []string{guard.public, "health"}, `"service":"guard"`},
+		{exitFailed, []string{socket}, "404"},
+		{exitUsage, []string{filepath.Join(site.dir, "run", "edge.sock"), "/table"}, ""},
+		{exitUsage, nil, ""},
+	} {
+		code, out, problem := site.run(append([]string{"get"}, c.args...)...)
+
+		assert.Equal(t, c.code, code, "%v: %s", c.args, problem)
+		assert.Contains(t, out, c.out)
+	}
+}
+
 func TestHealth_TellsByItsExitCode(t *testing.T) {
 	site := newSite(t)
 	guard := site.serve()
@@ -177,6 +233,7 @@ func TestRun_RefusesWhatItCannotUse(t *testing.T) {
 		"an argument":     {[]string{"serve", "now"}, "", "", "takes no arguments"},
 		"address":         {[]string{"serve"}, "CUTOVER_PYTHON_ADDR", "flask", "CUTOVER_PYTHON_ADDR"},
 		"port":            {[]string{"serve"}, "CUTOVER_GO_ADDR", "goapp:http", "CUTOVER_GO_ADDR"},
+		"edge address":    {[]string{"serve"}, "CUTOVER_EDGE_ADDR", "nginx", "CUTOVER_EDGE_ADDR"},
 		"home":            {[]string{"rollback"}, "CUTOVER_HOME", "ruby", "CUTOVER_HOME"},
 		"network":         {[]string{"dial", "udp", "x"}, "", "", "unix or tcp"},
 	} {

@@ -44,39 +44,46 @@ func (c *rollbackCommand) run(args []string, std streams) error {
 		return err
 	}
 	moved, err := c.rollback(cfg, std)
-	var result any = moved
 	if err != nil {
-		result = control.FailureOf(err)
-	} else if !moved.Applied {
-		err = errors.New("the rollback is recorded, but the edge did not take it")
-	}
-	if err := json.NewEncoder(std.out).Encode(result); err != nil {
-		return err
-	}
-	if err != nil {
+		err = errors.Join(err, json.NewEncoder(std.out).Encode(control.FailureOf(err)))
 		return exitError{err, exitRollbackFailed}
 	}
-	return nil
+	// Whoever called learns from it what became of a rollback that is not
+	// complete; only a refusal has another form.
+	err = json.NewEncoder(std.out).Encode(moved)
+	switch {
+	case moved.Applied:
+		return err
+	case moved.Recorded:
+		err = errors.Join(errors.New("the rollback is recorded, but the edge did not take it"), err)
+	default:
+		err = errors.Join(errors.New("the edge did not take the rollback, and it could not be recorded"), err)
+	}
+	return exitError{err, exitRollbackFailed}
 }
 
-func (c *rollbackCommand) rollback(cfg config, std streams) (moved control.Moved, err error) {
+func (c *rollbackCommand) rollback(cfg config, std streams) (control.Moved, error) {
 	log := std.logger()
 	lockCtx, cancelLock := context.WithTimeout(context.Background(), lockWait)
 	defer cancelLock()
 	state, err := store.Open(lockCtx, cfg.dir, log)
 	if errors.Is(err, store.ErrLocked) {
-		return moved, fmt.Errorf("%w; while a guard is running it has to do the rollback", err)
+		return control.Moved{}, fmt.Errorf("%w; while a guard is running it has to do the rollback", err)
 	}
 	if err != nil {
-		return moved, err
+		return control.Moved{}, err
 	}
-	defer func() { err = errors.Join(err, state.Close()) }()
+	defer func() {
+		if err := state.Close(); err != nil {
+			log.Warn("the lock was not given back, it ends with this process", "error", err)
+		}
+	}()
 
 	ctx, cancel := context.WithTimeout(context.Background(), c.legacyWait+rollbackTime)
 	defer cancel()
 	client := cfg.edge()
 	defer client.Close()
-	writer := control.NewWriter(state, client, guard.NewProbe(cfg.python), cfg.home, log)
+	writer := control.NewWriter(state, client, guard.NewPythonProbe(cfg.edgeAddr, cfg.python), cfg.home, log)
 	return writer.Rollback(ctx, control.RollbackRequest{
 		Actor:        c.actor,
 		Reason:       c.reason,

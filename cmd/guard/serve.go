@@ -67,7 +67,7 @@ func (c *serveCommand) serve(ctx context.Context, cfg config, log *slog.Logger) 
 
 	client := cfg.edge()
 	defer client.Close()
-	writer := control.NewWriter(state, client, guard.NewProbe(cfg.python), cfg.home, log)
+	writer := control.NewWriter(state, client, guard.NewPythonProbe(cfg.edgeAddr, cfg.python), cfg.home, log)
 	traffic := guard.NewTraffic()
 	server := control.NewServer(writer, state, traffic, log)
 	log.Info("the guard is serving", "socket", cfg.guardSocket(), "public", public.Addr().String(),

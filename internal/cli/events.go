@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,11 @@ func (c *eventsCommand) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, done()) }()
 	client := guardClient(s)
 	defer client.Close()
+	if !c.follow {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	for e, failure := range client.Events(ctx, c.after, c.follow) {
 		if err = failure; err != nil {
 			break
@@ -84,9 +90,19 @@ func eventLine(e rollout.Event) string {
 	}
 	line := fmt.Sprintf("%s  #%d  generation %d  %s %s", e.Time.Local().Format("2006-01-02 15:04:05.000 -0700"), e.Seq, e.Generation, e.Actor, what)
 	if e.Reason != "" && e.Action != rollout.ActionPlan {
-		line += ": " + e.Reason
+		line += ": " + printable(e.Reason)
 	}
 	return line
+}
+
+// printable keeps what others wrote from speaking to the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '·'
+		}
+		return r
+	}, text)
 }
 
 func weightChanges(before, after rollout.State) []string {

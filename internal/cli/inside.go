@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/cutover-dev/cutover/internal/control"
 	"github.com/cutover-dev/cutover/internal/database"
@@ -13,6 +14,10 @@ import (
 )
 
 // Private
+
+// patience is how long the guard may take for anything but a rollback: one
+// that hangs must not hang the command.
+const patience = 8 * time.Second
 
 // Where things are inside the environment; the compose file says the same.
 const (

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cutover-dev/cutover/internal/control"
-	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/plan"
 	"github.com/cutover-dev/cutover/internal/rollout"
 )
@@ -45,6 +43,8 @@ func (c *planCommand) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, done()) }()
 	client := guardClient(s)
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	status, err := client.Status(ctx)
 	if err != nil {
 		return unanswered(err)
@@ -73,7 +73,8 @@ func (c *planCommand) run(ctx context.Context) (err error) {
 // loadPlan reads the plan that the flags, the environment or the folder name.
 func (o *options) loadPlan() (*plan.Plan, error) {
 	root, err := o.root()
-	if err != nil {
+	given := o.planFile != "" || o.env.Getenv("CUTOVER_PLAN") != ""
+	if err != nil && !given { // a plan that is named needs no checkout
 		return nil, err
 	}
 	path, err := plan.Find(o.planFile, o.env.Getenv("CUTOVER_PLAN"), root)
@@ -90,22 +91,8 @@ func (o *options) loadPlan() (*plan.Plan, error) {
 // guardPlan is what the guard has to know of a plan.
 func guardPlan(p *plan.Plan) rollout.Plan {
 	result := rollout.Plan{Name: p.Name, Hash: p.Hash}
-	for _, route := range p.Routes {
-		result.Routes = append(result.Routes, rollout.PlanRoute{Name: route.Name, Prefix: route.Prefix})
-	}
-	for _, owned := range []struct {
-		system   edge.System
-		prefixes []string
-	}{{edge.Go, p.Owned.Go}, {edge.Python, p.Owned.Python}} {
-		for _, prefix := range owned.prefixes {
-			result.Routes = append(result.Routes, rollout.PlanRoute{Name: ownedName(owned.system, prefix), Prefix: prefix, Pin: owned.system})
-		}
+	for _, route := range p.Lines() {
+		result.Routes = append(result.Routes, rollout.PlanRoute{Name: route.Name, Prefix: route.Prefix, Pin: route.Pin})
 	}
 	return result
-}
-
-// ownedName names the table's entry for a prefix that one system owns: the
-// label that its requests are counted under.
-func ownedName(system edge.System, prefix string) string {
-	return string(system) + "-" + strings.ReplaceAll(strings.Trim(prefix, "/"), "/", "-")
 }

@@ -33,6 +33,9 @@ func (c *resumeCommand) run(ctx context.Context) (err error) {
 	if c.reason == "" {
 		return usage(errors.New("resume needs --reason: what was wrong, and why it is safe to go on"))
 	}
+	if len(c.reason) > longestReason {
+		return usage(fmt.Errorf("--reason is %d bytes long; the journal takes %d", len(c.reason), longestReason))
+	}
 	s, done, err := c.environment(ctx)
 	if err != nil {
 		return err
@@ -40,6 +43,8 @@ func (c *resumeCommand) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, done()) }()
 	client := guardClient(s)
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	status, err := client.Status(ctx)
 	if err != nil {
 		return unanswered(err)

@@ -44,6 +44,9 @@ directly. Afterwards everything is latched until cutover resume --reason.`,
 // defaultReason stands in the journal when nobody had the time to give one.
 const defaultReason = "ordered by an operator"
 
+// longestReason keeps the journal readable.
+const longestReason = 1000
+
 // rollbackResult is what rollback --json prints.
 type rollbackResult struct {
 	control.Moved
@@ -57,6 +60,9 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	}
 	if c.wait <= 0 || c.wait > time.Minute {
 		return usage(fmt.Errorf("--wait %s: more than nothing, at most 1m", c.wait))
+	}
+	if len(c.reason) > longestReason {
+		return usage(fmt.Errorf("--reason is %d bytes long; the journal takes %d", len(c.reason), longestReason))
 	}
 	s, done, err := c.environment(ctx)
 	if err != nil {
@@ -76,10 +82,35 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if err != nil {
 		return rollbackFailed(errors.Join(err, edge))
 	}
+	if !result.Applied && edge == nil && c.awaitApplied(ctx, s) {
+		result.Applied = true // nginx was only just started
+	}
 	if !result.Applied {
 		return exitError{ExitRollback, errors.Join(errors.New(notApplied(result)), edge)}
 	}
 	return c.print(result, c.sentence(result))
+}
+
+// awaitApplied waits until the guard has given a recorded rollback to an edge
+// that is coming back.
+func (c *rollbackCommand) awaitApplied(ctx context.Context, s *stack.Stack) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.wait)
+	defer cancel()
+	client := guardClient(s)
+	defer client.Close()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		status, err := client.Status(ctx)
+		if err == nil && status.State.Latched && status.Edge.InSync {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+	}
 }
 
 // notApplied says what a rollback that did not reach the edge is worth.

@@ -46,6 +46,9 @@ func (c *routeCommand) run(ctx context.Context, name, text string) (err error) {
 	if err != nil {
 		return usage(err)
 	}
+	if len(c.reason) > longestReason {
+		return usage(fmt.Errorf("--reason is %d bytes long; the journal takes %d", len(c.reason), longestReason))
+	}
 	s, done, err := c.environment(ctx)
 	if err != nil {
 		return err
@@ -53,6 +56,8 @@ func (c *routeCommand) run(ctx context.Context, name, text string) (err error) {
 	defer func() { err = errors.Join(err, done()) }()
 	client := guardClient(s)
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	before, err := client.Status(ctx)
 	if err != nil {
 		return unanswered(err)

@@ -200,6 +200,9 @@ func (d *statusDocument) text() string {
 // sentence is the state in one line, what matters most first.
 func (d *statusDocument) sentence() string {
 	where := "everything is on " + d.Home
+	if d.Home == "" {
+		return fmt.Sprintf("%s: where traffic goes is unknown, because neither guard nor edge answers.", d.Project) + d.troubles()
+	}
 	var moved []string
 	for _, route := range d.Routes {
 		if route.Weight > 0 {
@@ -209,18 +212,25 @@ func (d *statusDocument) sentence() string {
 	if len(moved) > 0 {
 		where = "on Go: " + strings.Join(moved, ", ")
 	}
-	text := fmt.Sprintf("%s: %s (generation %d).", d.Project, where, d.Generation)
+	return fmt.Sprintf("%s: %s (generation %d).", d.Project, where, d.Generation) + d.troubles()
+}
+
+// troubles are what a person should know besides, a line each.
+func (d *statusDocument) troubles() string {
+	text := ""
 	if d.Latched {
-		text += fmt.Sprintf("\nLatched since a rollback: %s. Go on with: cutover resume --reason …", d.LatchReason)
+		text += fmt.Sprintf("\nLatched since a rollback: %s. When the cause is mended: cutover resume --reason …", printable(strings.TrimRight(d.LatchReason, ".")))
 	}
 	for _, service := range d.Services {
 		if service.State != "running" || service.Health == "unhealthy" {
 			text += fmt.Sprintf("\nThe service %s %s.", service.Name, condition(service))
 		}
 	}
-	if !d.Guard.Reachable {
+	switch {
+	case d.Home == "":
+	case !d.Guard.Reachable:
 		text += "\nThe guard does not answer; what follows is what the edge does now. (" + d.Guard.Error + ")"
-	} else if !d.Guard.InSync {
+	case !d.Guard.InSync:
 		text += "\nThe edge does not have the table that it should have. " + d.Guard.Error
 	}
 	return text

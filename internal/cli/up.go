@@ -57,6 +57,8 @@ func (c *upCommand) up(ctx context.Context, s *stack.Stack, p *plan.Plan) error 
 	}
 	client := guardClient(s)
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if _, err := client.AdoptPlan(ctx, control.PlanRequest{Actor: c.operator(), Plan: guardPlan(p)}); err != nil {
 		return refused(fmt.Errorf("everything is up, but the guard did not take the plan: %w", err))
 	}

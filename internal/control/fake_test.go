@@ -120,17 +120,17 @@ func (e *fakeEdge) restart(disk *storetest.Disk) {
 	}
 }
 
-// fakeLegacy is a python that answers or is silent.
-type fakeLegacy struct {
+// fakePython is a python that answers or is silent.
+type fakePython struct {
 	silent bool
 	takes  time.Duration
 	asked  int
 }
 
-func (l *fakeLegacy) Wait(ctx context.Context, limit time.Duration) (guard.Answer, error) {
-	l.asked++
-	takes, err := l.takes, error(nil)
-	if l.silent {
+func (p *fakePython) Wait(ctx context.Context, limit time.Duration) (guard.Answer, error) {
+	p.asked++
+	takes, err := p.takes, error(nil)
+	if p.silent {
 		takes, err = limit, errDown
 	}
 	select {
@@ -146,13 +146,13 @@ type rig struct {
 	t      *testing.T
 	disk   *storetest.Disk
 	edge   *fakeEdge
-	legacy *fakeLegacy
+	python *fakePython
 	store  *store.Store
 	writer *control.Writer
 }
 
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, disk: storetest.NewDisk(), edge: newEdge(), legacy: &fakeLegacy{}}
+	r := &rig{t: t, disk: storetest.NewDisk(), edge: newEdge(), python: &fakePython{}}
 	r.start()
 	return r
 }
@@ -160,7 +160,7 @@ func newRig(t *testing.T) *rig {
 // start is what a new guard does with the files that it finds.
 func (r *rig) start() {
 	r.store = store.OpenOn(r.disk, dir, quiet)
-	r.writer = control.NewWriter(r.store, r.edge, r.legacy, edge.Python, quiet)
+	r.writer = control.NewWriter(r.store, r.edge, r.python, edge.Python, quiet)
 }
 
 // crash ends the guard without any farewell.

@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 
@@ -45,7 +46,10 @@ func (s *Server) metrics() http.Handler {
 			rollbacks: map[string]float64{"operator": 0},
 		},
 	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelError),
+		ErrorHandling: promhttp.ContinueOnError, // a journal that cannot be read hides no other metric
+	})
 }
 
 // Describe names the metrics.

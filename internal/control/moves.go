@@ -19,9 +19,8 @@ func (w *Writer) Reconcile(ctx context.Context) error {
 	return errors.Join(w.reconcile(ctx))
 }
 
-// forward carries out a change that may move traffic to go: recorded first,
-// applied afterwards, and taken back if it cannot be applied.
-func (w *Writer) forward(ctx context.Context, change func(rollout.State) (rollout.State, *rollout.Event, error)) (Moved, error) {
+// move carries out a change: forward or back, whichever it is.
+func (w *Writer) move(ctx context.Context, change func(rollout.State) (rollout.State, *rollout.Event, error)) (Moved, error) {
 	if err := w.takeTurn(ctx); err != nil {
 		return Moved{}, err
 	}
@@ -38,9 +37,18 @@ func (w *Writer) forward(ctx context.Context, change func(rollout.State) (rollou
 		return Moved{Applied: unapplied == nil, Recorded: unrecorded == nil, State: before}, nil
 	case unapplied != nil:
 		return Moved{}, unapplied
+	case rollout.OnlyLowers(before, after):
+		return w.lower(ctx, after, event)
 	case unrecorded != nil:
 		return Moved{}, notRecorded(unrecorded)
+	default:
+		return w.moveForward(ctx, before, after, event)
 	}
+}
+
+// moveForward carries out a change that may move traffic to go: recorded
+// first, applied afterwards, and taken back if it cannot be applied.
+func (w *Writer) moveForward(ctx context.Context, before, after rollout.State, event *rollout.Event) (Moved, error) {
 	committed, err := w.store.Commit(*event)
 	if err != nil {
 		return Moved{}, notRecorded(err)
@@ -54,40 +62,44 @@ func (w *Writer) forward(ctx context.Context, change func(rollout.State) (rollou
 
 // undo takes back a move that was recorded and that the edge did not take.
 func (w *Writer) undo(ctx context.Context, before rollout.State, failure error) error {
-	now := w.State()
 	evidence := map[string]any{"error": failure.Error()}
-	after, event := rollout.Undo(now, before, cause("guard", "The edge did not take the move.", evidence))
-	if event == nil {
-		return edgeError("Generation %d is recorded but not applied yet, because of the edge: %s", now.Generation, failure)
-	}
-	w.queue(after, event)
+	w.queue(rollout.Undo(w.State(), before, cause("guard", "The edge did not take the move.", evidence)))
 	if err := errors.Join(w.apply(ctx), w.persist()); err != nil {
 		w.log.Error("taking back a move is not complete, trying again every second", "error", err)
 	}
 	return edgeError("The move was taken back, because of the edge: %s", failure)
 }
 
-// back carries out a change that moves traffic to python: applied first,
-// recorded afterwards. It also settles what edge and record differ in.
-func (w *Writer) back(ctx context.Context, change func(rollout.State) (rollout.State, *rollout.Event)) (event *rollout.Event, unapplied, unrecorded error) {
-	actual, unseen := w.readEdge(ctx)
-	if unseen == nil {
-		w.queue(w.settled(actual))
+// lower moves a part of the traffic back. An edge that does not take it is an
+// error, although it gets the change as soon as it can.
+func (w *Writer) lower(ctx context.Context, after rollout.State, event *rollout.Event) (Moved, error) {
+	moved, problem := w.moveBack(ctx, after, event)
+	if !moved.Applied {
+		return Moved{}, edgeError("Generation %d is not applied yet, the guard tries again every second: %s", after.Generation, problem)
 	}
-	after, event := change(w.State())
+	return moved, nil
+}
+
+// moveBack carries out a change that moves traffic only to python: applied
+// first, recorded afterwards. What edge or disk do not take is tried again
+// every second.
+func (w *Writer) moveBack(ctx context.Context, after rollout.State, event *rollout.Event) (Moved, error) {
 	w.queue(after, event)
-	if unseen != nil || !rollout.InSync(after, actual) {
-		unapplied = w.apply(ctx)
+	unapplied := w.apply(ctx)
+	unrecorded := w.persist()
+	problem := errors.Join(unapplied, unrecorded)
+	if problem != nil {
+		w.log.Error("a move back is not complete, trying again every second", "error", problem)
 	}
-	unrecorded = w.persist()
 	if event != nil {
 		copied := *event // the queued one gets its number whenever it is recorded
 		event = &copied
 	}
-	return event, unapplied, unrecorded
+	return Moved{Applied: unapplied == nil, Recorded: unrecorded == nil, State: after, Event: event}, problem
 }
 
-// reconcile is the part of back that is done every second.
+// reconcile makes edge and record agree; it is done every second and before
+// every move.
 func (w *Writer) reconcile(ctx context.Context) (unapplied, unrecorded error) {
 	actual, err := w.readEdge(ctx)
 	if err != nil {
@@ -98,14 +110,14 @@ func (w *Writer) reconcile(ctx context.Context) (unapplied, unrecorded error) {
 		// further forward than what it had; the record may be.
 		return err, unrecorded
 	}
-	w.queue(w.settled(actual))
+	w.queue(w.reconciled(actual))
 	if !rollout.InSync(w.State(), actual) {
 		unapplied = w.apply(ctx)
 	}
 	return unapplied, w.persist()
 }
 
-func (w *Writer) settled(actual edge.Table) (rollout.State, *rollout.Event) {
+func (w *Writer) reconciled(actual edge.Table) (rollout.State, *rollout.Event) {
 	recorded := w.State()
 	evidence := map[string]any{"recorded_generation": recorded.Generation, "edge_generation": actual.Generation}
 	return rollout.Reconcile(recorded, actual, cause("guard", "Edge and record were not the same.", evidence))

@@ -157,11 +157,11 @@ func TestAPI_AnswersErrorsOfTheSurroundings(t *testing.T) {
 	a.must(a.route(2500))
 	route := `{"route":"auth","weight":50,"generation":2,"actor":"kari"}`
 
-	a.legacy.silent = true
+	a.python.silent = true
 	status, failure := a.send("POST", "/v1/rollback", `{"actor":"kari","reason":"r","legacy_wait_ms":1}`)
 	assert.Equal(t, http.StatusBadGateway, status)
 	assert.Equal(t, control.LegacySilent, failure.Error.Code)
-	a.legacy.silent = false
+	a.python.silent = false
 
 	a.edge.set(func(e *fakeEdge) { e.down = true })
 	status, failure = a.send("POST", "/v1/route", route)
@@ -190,7 +190,7 @@ func TestAPI_CarriesOutWhatAClientAskedForBeforeItLeft(t *testing.T) {
 	a := newAPI(t)
 	a.must(a.plan())
 	a.must(a.route(2500))
-	a.legacy.takes = 100 * time.Millisecond // long enough to notice that the client says no more
+	a.python.takes = 100 * time.Millisecond // long enough to notice that the client says no more
 	conn, err := net.Dial("unix", a.socket)
 	require.NoError(t, err)
 	body := `{"actor":"kari","reason":"errors"}`
@@ -274,13 +274,16 @@ func TestMetrics_SayWhatIsRoutedAndCounted(t *testing.T) {
 	a.must(a.plan())
 	a.must(a.route(2550))
 	a.traffic.Observe(counted("first nginx", 10, 30), time.Now())
-	a.traffic.Observe(counted("second nginx", 1, 2), time.Now())
+	second := counted("second nginx", 1, 2)
+	second.Requests["auth"][edge.Go]["left"] = 3
+	a.traffic.Observe(second, time.Now())
 
 	lines := strings.Split(get(t, a.public+"/metrics", http.StatusOK), "\n")
 	for _, line := range []string{
 		`cutover_edge_requests_total{backend="go",code="2xx",route="auth"} 11`,
 		`cutover_edge_requests_total{backend="python",code="2xx",route="auth"} 32`,
 		`cutover_edge_requests_total{backend="go",code="5xx",route="auth"} 0`,
+		`cutover_edge_requests_total{backend="go",code="left",route="auth"} 3`,
 		`cutover_route_weight_ratio{route="auth"} 0.255`,
 		`cutover_generation 2`,
 		`cutover_latched 0`,
@@ -296,6 +299,18 @@ func TestMetrics_SayWhatIsRoutedAndCounted(t *testing.T) {
 		assert.Contains(t, lines, `cutover_latched 1`)
 		assert.Contains(t, lines, `cutover_route_weight_ratio{route="auth"} 0`)
 	}
+}
+
+func TestMetrics_DoWithoutAJournal(t *testing.T) {
+	a := newAPI(t)
+	a.must(a.plan())
+	a.disk.Put(file("journal.jsonl"), "")
+
+	lines := strings.Split(get(t, a.public+"/metrics", http.StatusOK), "\n")
+
+	assert.Contains(t, lines, `cutover_generation 1`)
+	assert.Contains(t, lines, `cutover_latched 0`)
+	assert.NotContains(t, lines, `cutover_rollbacks_total{cause="operator"} 0`, "what is not known is not 0")
 }
 
 // Helpers

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -17,7 +16,7 @@ import (
 const (
 	edgeTimeout    = time.Second
 	reconcileEvery = time.Second
-	legacyWait     = 10 * time.Second
+	pythonWait     = 10 * time.Second
 	longestWait    = time.Minute
 )
 
@@ -28,8 +27,8 @@ type Edge interface {
 	Table(ctx context.Context) (edge.Table, error)
 }
 
-// Legacy tells whether python answers.
-type Legacy interface {
+// PythonProbe asks whether python answers, the way that users reach it.
+type PythonProbe interface {
 	Wait(ctx context.Context, limit time.Duration) (guard.Answer, error)
 }
 
@@ -39,7 +38,7 @@ type Legacy interface {
 // what was decided.
 type Writer struct {
 	edge   Edge
-	legacy Legacy
+	python PythonProbe
 	store  *store.Store
 	log    *slog.Logger
 	turn   chan struct{} // holds a token while nobody moves anything
@@ -56,10 +55,10 @@ type Writer struct {
 
 // NewWriter continues from the recorded state. Where there is none it starts
 // with everything at home, which is what the home file says, else the argument.
-func NewWriter(s *store.Store, e Edge, legacy Legacy, home edge.System, log *slog.Logger) *Writer {
+func NewWriter(s *store.Store, e Edge, python PythonProbe, home edge.System, log *slog.Logger) *Writer {
 	w := &Writer{
 		edge:       e,
-		legacy:     legacy,
+		python:     python,
 		store:      s,
 		log:        log,
 		turn:       make(chan struct{}, 1),
@@ -122,24 +121,26 @@ func (w *Writer) Status() (rollout.State, EdgeStatus) {
 
 // AdoptPlan makes the guard follow a plan.
 func (w *Writer) AdoptPlan(ctx context.Context, r PlanRequest) (Moved, error) {
-	return w.forward(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
 		return state.AdoptPlan(r.Plan, cause(r.Actor, "adopted plan "+r.Plan.Name, nil))
 	})
 }
 
-// Route sets the weight of one route.
+// Route sets the weight of one route, for whoever names the current generation.
+// Raising it is a move forward, refused while it cannot be recorded. Lowering
+// it is a move back: applied at once, and recorded when the disk takes it.
 func (w *Writer) Route(ctx context.Context, r RouteRequest) (Moved, error) {
 	if r.Weight == nil {
 		return Moved{}, &rollout.Refusal{Code: rollout.Invalid, Message: "The request does not name a weight."}
 	}
-	return w.forward(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
 		return state.Route(r.Route, *r.Weight, r.Generation, cause(r.Actor, r.Reason, nil))
 	})
 }
 
 // Resume releases the latch.
 func (w *Writer) Resume(ctx context.Context, r ResumeRequest) (Moved, error) {
-	return w.forward(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
 		return state.Resume(r.Generation, cause(r.Actor, r.Reason, nil))
 	})
 }
@@ -152,7 +153,7 @@ func (w *Writer) Rollback(ctx context.Context, r RollbackRequest) (Moved, error)
 	}
 	evidence := map[string]any{"cause": "operator", "force": r.Force}
 	if !r.Force && !w.State().Latched {
-		answer, err := w.legacyAnswer(ctx, time.Duration(r.LegacyWaitMS)*time.Millisecond)
+		answer, err := w.pythonAnswer(ctx, time.Duration(r.LegacyWaitMS)*time.Millisecond)
 		if err != nil {
 			return Moved{}, err
 		}
@@ -163,13 +164,13 @@ func (w *Writer) Rollback(ctx context.Context, r RollbackRequest) (Moved, error)
 		return Moved{}, err
 	}
 	defer w.endTurn()
-	event, unapplied, unrecorded := w.back(context.WithoutCancel(ctx), func(state rollout.State) (rollout.State, *rollout.Event) {
-		return state.Rollback(cause(r.Actor, r.Reason, evidence))
-	})
-	if err := errors.Join(unapplied, unrecorded); err != nil {
-		w.log.Error("the rollback is not complete, trying again every second", "error", err)
+	ctx = context.WithoutCancel(ctx) // a move that began is finished
+	if actual, err := w.readEdge(ctx); err == nil {
+		w.queue(w.reconciled(actual))
 	}
-	return Moved{Applied: unapplied == nil, Recorded: unrecorded == nil, State: w.State(), Event: event}, nil
+	after, event := w.State().Rollback(cause(r.Actor, r.Reason, evidence))
+	moved, _ := w.moveBack(ctx, after, event) // what is not complete is in the answer
+	return moved, nil
 }
 
 // Private
@@ -178,14 +179,14 @@ func cause(actor, reason string, evidence map[string]any) rollout.Cause {
 	return rollout.Cause{Actor: actor, Reason: reason, At: time.Now(), Evidence: evidence}
 }
 
-func (w *Writer) legacyAnswer(ctx context.Context, limit time.Duration) (guard.Answer, error) {
+func (w *Writer) pythonAnswer(ctx context.Context, limit time.Duration) (guard.Answer, error) {
 	switch {
 	case limit < 0 || limit > longestWait:
 		return guard.Answer{}, &rollout.Refusal{Code: rollout.Invalid, Message: fmt.Sprintf("legacy_wait_ms has to be from 0 to %d.", longestWait.Milliseconds())}
 	case limit == 0:
-		limit = legacyWait
+		limit = pythonWait
 	}
-	answer, err := w.legacy.Wait(ctx, limit)
+	answer, err := w.python.Wait(ctx, limit)
 	if ctx.Err() != nil {
 		return answer, fmt.Errorf("the rollback was given up before anything moved: %w", ctx.Err())
 	}

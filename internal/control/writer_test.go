@@ -235,7 +235,56 @@ func TestForward_IsFinishedOnceItHasBegun(t *testing.T) {
 	assert.Equal(t, weight, r.edge.weight())
 }
 
-func TestForward_ThatLowersIsAppliedLater(t *testing.T) {
+func TestLowering_IsAppliedBeforeItIsRecorded(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	r.must(r.route(2500))
+	r.edge.onApplied = func() {
+		assert.Equal(t, edge.Weight(2500), r.store.State().Routes[0].Weight)
+	}
+
+	moved := r.must(r.route(100))
+
+	assert.Equal(t, uint64(3), moved.Event.Seq)
+	assert.Equal(t, edge.Weight(100), r.edge.weight())
+	r.requireAgreement("")
+}
+
+func TestLowering_OnAFullDiskIsAppliedAndRecordedLater(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	r.must(r.route(2500))
+	r.disk.Fill(0)
+
+	for _, weight := range []edge.Weight{100, 0} { // a second one is not held up by the first
+		moved, err := r.route(weight)
+
+		require.NoError(t, err)
+		assert.True(t, moved.Applied)
+		assert.False(t, moved.Recorded)
+		assert.Equal(t, weight, r.edge.weight())
+	}
+	_, err := r.route(2500)
+	assert.Equal(t, control.Internal, r.code(err), "forward needs a record")
+	r.disk.Free()
+	require.NoError(t, r.writer.Reconcile(t.Context()))
+	r.requireAgreement("")
+	assert.Equal(t, uint64(4), r.store.State().Generation)
+}
+
+func TestLowering_NamesTheCurrentGeneration(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	r.must(r.route(2500))
+	weight := edge.Weight(100)
+
+	_, err := r.writer.Route(t.Context(), control.RouteRequest{Route: "auth", Weight: &weight, Generation: 1, Actor: "kari"})
+
+	assert.Equal(t, rollout.Stale, r.code(err))
+	assert.Equal(t, edge.Weight(2500), r.edge.weight())
+}
+
+func TestLowering_IsAppliedLaterToAnEdgeThatDoesNotTakeIt(t *testing.T) {
 	r := newRig(t)
 	r.must(r.plan())
 	r.must(r.route(2500))
@@ -275,7 +324,7 @@ func TestRollback_NeedsAPythonThatAnswers(t *testing.T) {
 		r := newRig(t)
 		r.must(r.plan())
 		r.must(r.route(2500))
-		r.legacy.silent = true
+		r.python.silent = true
 		start := time.Now()
 
 		_, err := r.rollback()
@@ -301,13 +350,13 @@ func TestRollback_RepeatedChangesNothing(t *testing.T) {
 	r.must(r.plan())
 	r.must(r.route(2500))
 	first := r.must(r.rollback())
-	r.legacy.silent = true
+	r.python.silent = true
 
 	second := r.must(r.rollback())
 
 	assert.Equal(t, first.State, second.State)
 	assert.Nil(t, second.Event)
-	assert.Equal(t, 1, r.legacy.asked, "nothing moves, so nobody has to be there")
+	assert.Equal(t, 1, r.python.asked, "nothing moves, so nobody has to be there")
 }
 
 func TestRollback_WithAnEdgeThatIsFurtherWins(t *testing.T) {

@@ -14,8 +14,10 @@ type Counters struct {
 }
 
 // Classes are numbers of requests by the class of their status: "2xx" (with
-// connections that became WebSockets) to "5xx", and "none" where the system did
-// not answer.
+// connections that became WebSockets) to "5xx", "none" where the system did not
+// answer, and "left" where the client did not wait for the answer. What nginx
+// itself refuses in the middle of a request, such as an upload that becomes too
+// long, is in "4xx".
 type Classes map[string]uint64
 
 // Upstreams are the addresses of each system as resolved now.

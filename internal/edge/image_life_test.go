@@ -4,10 +4,14 @@ package edge_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +29,9 @@ func newAddress(r *rig) {
 	old := r.upstreams()
 	r.docker("rm", "--force", container(edge.Go))
 	// Somebody else gets the old address.
-	r.docker("run", "--detach", "--name", "edge-dev-squatter", "--network", network(edge.Go), "cutover-base", "sleep", "300")
+	squatter := prefix + "squatter"
+	r.remove("rm", "--force", squatter)
+	r.docker("run", "--detach", "--name", squatter, "--network", network(edge.Go), "cutover-base", "sleep", "300")
 
 	away := r.get("/")
 	assert.Contains(r.t, []int{http.StatusBadGateway, http.StatusGatewayTimeout}, away.StatusCode)
@@ -34,25 +40,51 @@ func newAddress(r *rig) {
 
 	r.startSystem(edge.Go, container(edge.Go))
 	start := time.Now()
-	r.eventually(func() bool { return r.get("/").StatusCode == http.StatusOK }, "go is found at its new address")
+	r.eventually(func() error {
+		_, err := r.describe("/")
+		return err
+	}, "go is found at its new address")
 	r.t.Logf("found after %s", time.Since(start).Round(time.Millisecond))
 	assert.Less(r.t, time.Since(start), 2*time.Second)
-	r.eventually(func() bool { return !slices.Equal(old[edge.Go], r.upstreams()[edge.Go]) }, "all workers know it")
+	r.eventually(func() error {
+		now, err := r.control.Upstreams(r.t.Context())
+		if err == nil && slices.Equal(old[edge.Go], now[edge.Go]) {
+			return fmt.Errorf("one still has %v", now[edge.Go])
+		}
+		return err
+	}, "all workers know it")
 	assert.Equal(r.t, old[edge.Python], r.upstreams()[edge.Python])
-	r.docker("rm", "--force", "edge-dev-squatter")
 }
 
 func severalAddresses(r *rig) {
 	r.apply(everything(edge.AllGo))
-	r.startSystem(edge.Go, "edge-dev-second")
-	r.eventually(func() bool { return len(r.upstreams()[edge.Go]) == 2 }, "both are known")
+	second := prefix + "second"
+	r.remove("rm", "--force", second)
+	r.startSystem(edge.Go, second)
+	r.knowsOfGo(2)
 	asked := map[string]bool{}
-	r.eventually(func() bool {
-		asked[r.receivedBy(r.get("/")).Instance] = true
-		return len(asked) == 2
+	r.eventually(func() error {
+		got, err := r.describe("/")
+		asked[got.Instance] = true
+		if err == nil && len(asked) < 2 {
+			return fmt.Errorf("only %s is asked", got.Instance)
+		}
+		return err
 	}, "both are asked")
-	r.docker("rm", "--force", "edge-dev-second")
-	r.eventually(func() bool { return len(r.upstreams()[edge.Go]) == 1 }, "one is left")
+	r.docker("rm", "--force", second)
+	r.knowsOfGo(1)
+}
+
+// knowsOfGo waits until the edge knows so many addresses.
+func (r *rig) knowsOfGo(count int) {
+	r.t.Helper()
+	r.eventually(func() error {
+		now, err := r.control.Upstreams(r.t.Context())
+		if err == nil && len(now[edge.Go]) != count {
+			return fmt.Errorf("it knows %v", now[edge.Go])
+		}
+		return err
+	}, fmt.Sprintf("the edge knows of %d", count))
 }
 
 func newWorkers(r *rig) {
@@ -66,14 +98,8 @@ func newWorkers(r *rig) {
 	}
 	reload := func([]string) { r.docker("exec", edgeName, "nginx", "-s", "reload") }
 
-	for name, replace := range map[string]func(old []string){"killed": kill, "reloaded": reload} {
-		old := r.workers()
-		replace(old)
-		r.eventually(func() bool {
-			now := r.workers()
-			return len(now) == len(old) && !slices.ContainsFunc(now, func(pid string) bool { return slices.Contains(old, pid) })
-		}, "nginx has new workers")
-
+	for name, replace := range sorted(map[string]func(old []string){"killed": kill, "reloaded": reload}) {
+		r.replaceWorkers(replace)
 		for range 20 {
 			assert.Equal(r.t, http.StatusOK, r.get("/").StatusCode, name)
 			assert.Equal(r.t, "go", r.get("/").Header.Get("X-Served-By"), name)
@@ -85,17 +111,36 @@ func newWorkers(r *rig) {
 	}
 }
 
-// workers are the process ids, on this machine, of the workers that accept.
-func (r *rig) workers() []string {
+// replaceWorkers waits until nginx has as many new workers as it had old ones.
+func (r *rig) replaceWorkers(replace func(old []string)) {
 	r.t.Helper()
+	old, err := workers()
+	require.NoError(r.t, err)
+	replace(old)
+	r.eventually(func() error {
+		now, err := workers()
+		remains := func(pid string) bool { return slices.Contains(old, pid) }
+		if err == nil && (len(now) != len(old) || slices.ContainsFunc(now, remains)) {
+			return fmt.Errorf("it has %v, and had %v", now, old)
+		}
+		return err
+	}, "nginx has new workers")
+}
+
+// workers are the process ids, on this machine, of the workers that accept.
+func workers() ([]string, error) {
+	out, err := exec.Command("docker", "top", edgeName, "-eo", "pid,args").Output()
+	if err != nil {
+		return nil, err
+	}
 	var workers []string
-	for line := range strings.Lines(r.docker("top", edgeName, "-eo", "pid,args")) {
+	for line := range strings.Lines(string(out)) {
 		pid, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if strings.HasSuffix(name, "worker process") {
 			workers = append(workers, pid)
 		}
 	}
-	return workers
+	return workers, nil
 }
 
 func savedTable(r *rig) {
@@ -105,6 +150,10 @@ func savedTable(r *rig) {
 	text, err := json.Marshal(table)
 	require.NoError(r.t, err)
 
+	afterwards := r.t
+	afterwards.Cleanup(func() {
+		assert.NoError(afterwards, errors.Join(os.RemoveAll(saved), os.RemoveAll(home)))
+	})
 	// The socket of the killed nginx stays behind.
 	r.write(saved, string(text))
 	r.docker("kill", "--signal", "KILL", edgeName)
@@ -133,6 +182,20 @@ func savedTable(r *rig) {
 	r.write(saved, "")
 	r.write(home, "")
 	r.startEdge()
+}
+
+func wrongSettings(r *rig) {
+	for _, setting := range []string{
+		"CUTOVER_HOME=", "CUTOVER_HOME=perl",
+		"CUTOVER_PYTHON_ADDR=", "CUTOVER_PYTHON_ADDR=flask", "CUTOVER_PYTHON_ADDR=flask:0",
+		"CUTOVER_GO_ADDR=[::1]:5000", "CUTOVER_GO_ADDR=goapp:65536", "CUTOVER_GO_ADDR=:8080",
+	} {
+		variable, value, _ := strings.Cut(setting, "=")
+		out, err := exec.Command("docker", "run", "--rm", "--name", prefix+"wrong", "--user", "10100:10100",
+			"--env", setting, edgeImage).CombinedOutput()
+		assert.Error(r.t, err, setting)
+		assert.Regexp(r.t, variable+` must be .*, not "`+regexp.QuoteMeta(value)+`"`, string(out))
+	}
 }
 
 // changesUnderLoad sends 300 requests a second over kept-alive connections.

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -27,8 +29,6 @@ import (
 //
 //	go test -tags edgeimage ./internal/edge
 const (
-	edgeImage   = "cutover-edge:edge-dev"
-	edgeName    = "edge-dev-nginx"
 	stateFolder = "/var/lib/cutover"
 	patience    = 15 * time.Second
 	pollEvery   = 10 * time.Millisecond
@@ -36,7 +36,17 @@ const (
 	edgeUser    = 10100
 )
 
-const forceToken = "only-for-testers"
+const (
+	forceToken = "only-for-testers"
+	visitorKey = "only-for-the-edge"
+)
+
+// Two tests at once, of two checkouts, do not meet.
+var (
+	prefix    = fmt.Sprintf("edge-dev-%d-", os.Getpid())
+	edgeImage = "cutover-edge:" + strings.TrimSuffix(prefix, "-")
+	edgeName  = prefix + "nginx"
+)
 
 // rig is an edge between two small systems.
 type rig struct {
@@ -60,14 +70,15 @@ func newRig(t *testing.T) *rig {
 	require.NoError(t, os.Chown(r.state, edgeUser, edgeUser))
 	require.NoError(t, os.Mkdir(filepath.Join(r.secrets, "nginx"), 0o755))
 	require.NoError(t, os.Chmod(r.secrets, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(r.secrets, "nginx", "force_token"), []byte(forceToken), 0o644))
+	r.write(r.secret("visitor_key"), visitorKey)
 
-	r.removeAll()
-	t.Cleanup(r.removeAll)
 	for _, system := range []edge.System{edge.Python, edge.Go} {
 		r.docker("network", "create", network(system))
+		r.remove("network", "rm", network(system))
+		r.remove("rm", "--force", container(system))
 		r.startSystem(system, container(system))
 	}
+	r.remove("rm", "--force", edgeName)
 	r.control = edge.NewClient(func(ctx context.Context) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(r.state, "run", "edge.sock"))
 	})
@@ -89,6 +100,7 @@ func (r *rig) buildImage() {
 	require.NoError(r.t, os.CopyFS(filepath.Join(folder, "nginx"), os.DirFS("../../nginx")))
 	require.NoError(r.t, os.Chmod(filepath.Join(folder, "nginx", "entrypoint.sh"), 0o755))
 	require.NoError(r.t, os.WriteFile(filepath.Join(folder, "guard"), []byte("#!/bin/sh\n"), 0o755))
+	r.remove("image", "rm", "--force", edgeImage)
 	r.run(append(os.Environ(), "DOCKER_BUILDKIT=0"), "docker", "build", "-q", "-t", edgeImage,
 		"-f", filepath.Join(folder, "nginx", "Dockerfile"), "--build-arg", "GUARD=guard", folder)
 }
@@ -112,22 +124,27 @@ func (r *rig) startEdge(flags ...string) {
 	r.docker("rm", "--force", edgeName)
 	args := []string{"create", "--name", edgeName, "--network", network(edge.Python), "--publish", "127.0.0.1::8080",
 		"--init", "--user", "10100:10100", "--read-only", "--tmpfs", "/tmp:mode=1777,size=64m", "--cap-drop", "ALL",
-		"--security-opt", "no-new-privileges", "--volume", r.state + ":" + stateFolder}
+		"--security-opt", "no-new-privileges", "--volume", r.state + ":" + stateFolder,
+		"--volume", r.secrets + ":/run/secrets:ro"}
 	r.docker(append(append(args, flags...), edgeImage)...)
 	r.docker("network", "connect", network(edge.Go), edgeName)
 	r.docker("start", edgeName)
 	r.address = strings.TrimSpace(r.docker("port", edgeName, "8080/tcp"))
-	r.eventually(func() bool {
+	r.eventually(func() error {
 		upstreams, err := r.control.Upstreams(r.t.Context())
-		return err == nil && len(upstreams[edge.Python]) > 0 && len(upstreams[edge.Go]) > 0
+		if err == nil && (len(upstreams[edge.Python]) == 0 || len(upstreams[edge.Go]) == 0) {
+			return fmt.Errorf("it knows %v", upstreams)
+		}
+		return err
 	}, "the edge is ready")
 	table, err := r.control.Table(r.t.Context())
 	require.NoError(r.t, err)
 	r.generation = table.Generation
 }
 
-func (r *rig) withToken() []string {
-	return []string{"--volume", r.secrets + ":/run/secrets:ro"}
+// secret is the file of one of the edge's secrets, on this machine.
+func (r *rig) secret(name string) string {
+	return filepath.Join(r.secrets, "nginx", name)
 }
 
 // apply puts routes in force.
@@ -175,13 +192,36 @@ func (r *rig) get(target string, headers ...string) *http.Response {
 // do returns the response with its body read.
 func (r *rig) do(request *http.Request) *http.Response {
 	r.t.Helper()
-	response, err := r.browser.Do(request)
+	response, err := r.try(request)
 	require.NoError(r.t, err)
-	content, err := io.ReadAll(response.Body)
-	require.NoError(r.t, err)
-	require.NoError(r.t, response.Body.Close())
-	response.Body = io.NopCloser(bytes.NewReader(content))
 	return response
+}
+
+func (r *rig) try(request *http.Request) (*http.Response, error) {
+	response, err := r.browser.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(response.Body)
+	response.Body, err = io.NopCloser(bytes.NewReader(content)), errors.Join(err, response.Body.Close())
+	return response, err
+}
+
+// describe asks the edge for a path, and is an error where no system answers.
+func (r *rig) describe(target string) (received, error) {
+	var got received
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.address+target, http.NoBody)
+	if err != nil {
+		return got, err
+	}
+	response, err := r.try(request)
+	if err != nil {
+		return got, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return got, fmt.Errorf("%s is answered with %s", target, response.Status)
+	}
+	return got, json.NewDecoder(response.Body).Decode(&got)
 }
 
 func (r *rig) receivedBy(response *http.Response) received {
@@ -211,31 +251,35 @@ func (r *rig) put(text string) (status int, answer string) {
 // counted waits until the counters say what they should, and no more.
 func (r *rig) counted(before edge.Counters, want map[string]map[edge.System]edge.Classes) {
 	r.t.Helper()
-	assert.EventuallyWithT(r.t, func(c *assert.CollectT) {
-		assert.Equal(c, want, growth(before, r.read()))
-	}, patience, pollEvery)
+	r.eventually(func() error {
+		now, err := r.control.Counters(r.t.Context())
+		if grown := growth(before, now); err == nil && !assert.ObjectsAreEqual(want, grown) {
+			return fmt.Errorf("it counted %v, not %v", grown, want)
+		}
+		return err
+	}, "the edge counted")
 	assert.Equal(r.t, want, growth(before, r.counters()), "and no more")
 }
 
 // counters waits until all workers have handed in what they counted.
 func (r *rig) counters() edge.Counters {
 	r.t.Helper()
-	settled := r.read()
-	since := time.Now()
-	r.eventually(func() bool {
-		if now := r.read(); now.Total != settled.Total {
+	var settled edge.Counters
+	var since time.Time
+	r.eventually(func() error {
+		now, err := r.control.Counters(r.t.Context())
+		if err != nil {
+			return err
+		}
+		if since.IsZero() || now.Total != settled.Total {
 			settled, since = now, time.Now()
 		}
-		return time.Since(since) > 2*flushEvery
+		if time.Since(since) <= 2*flushEvery {
+			return errors.New("they still grow")
+		}
+		return nil
 	}, "the counters rest")
 	return settled
-}
-
-func (r *rig) read() edge.Counters {
-	r.t.Helper()
-	counters, err := r.control.Counters(r.t.Context())
-	require.NoError(r.t, err)
-	return counters
 }
 
 // growth is what was counted in between, without zeros.
@@ -261,10 +305,19 @@ func growth(before, after edge.Counters) map[string]map[edge.System]edge.Classes
 	return grown
 }
 
-func (r *rig) eventually(condition func() bool, what string) {
+// eventually asks until the condition returns no error.
+func (r *rig) eventually(condition func() error, what string) {
 	r.t.Helper()
-	if !assert.Eventually(r.t, condition, patience, pollEvery, what) {
-		r.t.Fatal(r.logs())
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("not so after %s: %s: %v\n%s", patience, what, err, r.logs())
+		}
 	}
 }
 
@@ -290,21 +343,20 @@ func (r *rig) run(environment []string, command string, args ...string) string {
 	return string(out)
 }
 
-// removeAll also removes what an earlier test that was killed has left.
-func (r *rig) removeAll() {
-	names := []string{edgeName, container(edge.Python), container(edge.Go), "edge-dev-second", "edge-dev-squatter"}
-	for _, name := range names {
-		_ = exec.Command("docker", "rm", "--force", name).Run()
-	}
-	for _, system := range []edge.System{edge.Python, edge.Go} {
-		_ = exec.Command("docker", "network", "rm", network(system)).Run()
-	}
+// remove removes something when the test or subtest ends, also if it fails.
+func (r *rig) remove(args ...string) {
+	t := r.t
+	t.Cleanup(func() {
+		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
+			t.Errorf("docker %v: %v: %s", args, err, out)
+		}
+	})
 }
 
 func network(system edge.System) string {
-	return "edge-dev-" + string(system)
+	return prefix + string(system)
 }
 
 func container(system edge.System) string {
-	return "edge-dev-" + string(system)
+	return prefix + string(system)
 }

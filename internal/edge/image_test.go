@@ -4,13 +4,18 @@ package edge_test
 
 import (
 	"bufio"
-	"crypto/md5"
+	"crypto/hmac"
+	"crypto/sha1"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,14 +36,19 @@ func TestEdgeImage(t *testing.T) {
 		{"nginx finds the same route as Go", sameRoutes},
 		{"nginx puts visitors in the same buckets as Go", sameBuckets},
 		{"a visitor is placed by cookie, credentials or chance", visitorPlacement},
+		{"without a visitor key there is a random one", randomVisitorKey},
 		{"a tester with the token forces a system", forcedSystem},
-		{"a malformed table changes nothing", malformedTables},
+		{"nginx takes and refuses the same tables as Go", sameTables},
+		{"a table too large for the memory changes nothing", tooLargeTable},
 		{"an older table is refused", staleTables},
 		{"requests pass unchanged", requestsPassUnchanged},
 		{"answers pass unchanged", answersPassUnchanged},
+		{"metrics are hidden", metricsHidden},
 		{"answers stream", answersStream},
 		{"WebSockets pass", webSocketsPass},
 		{"every request is counted once", countedOnce},
+		{"what nginx itself refuses is counted as such", countedRefusals},
+		{"clients that leave are counted as such", countedLeavers},
 		{"a failed request is not tried again", notTriedAgain},
 		{"health is asked of one system", healthOfOneSystem},
 		{"a system is found at its new address", newAddress},
@@ -46,6 +56,7 @@ func TestEdgeImage(t *testing.T) {
 		{"new workers know everything", newWorkers},
 		{"the saved table survives a restart", savedTable},
 		{"changing weights fails no request", changesUnderLoad},
+		{"a wrong setting is named", wrongSettings},
 	} {
 		t.Run(story.name, func(t *testing.T) { story.run(r.at(t)) })
 	}
@@ -66,7 +77,7 @@ func weightTakesEffect(r *rig) {
 
 func sameRoutes(r *rig) {
 	r.applyTable(exampleTable())
-	for target, route := range matches {
+	for target, route := range sorted(matches) {
 		if route == "" {
 			route = edge.Unmatched
 		}
@@ -91,7 +102,7 @@ func sameBuckets(r *rig) {
 	for range 10000 {
 		visitor := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
 		bucket := edge.Bucket(visitor)
-		for weight, want := range map[int]edge.System{bucket: edge.Python, bucket + 1: edge.Go} {
+		for weight, want := range sorted(map[int]edge.System{bucket: edge.Python, bucket + 1: edge.Go}) {
 			response := r.get(fmt.Sprintf("/b%d/x", weight), "Cookie", "cutover_visitor="+visitor)
 			require.Equal(r.t, string(want), response.Header.Get("X-Served-By"), "visitor %s, weight %d", visitor, weight)
 		}
@@ -101,7 +112,7 @@ func sameBuckets(r *rig) {
 func visitorPlacement(r *rig) {
 	const visitor = "0123456789abcdef0123456789abcdef"
 	const session, token = "session_id=an-opaque-id", "Bearer secret"
-	for name, c := range map[string]struct {
+	for name, c := range sorted(map[string]struct {
 		headers []string
 		visitor string // what the answer sets; "" for a random one
 	}{
@@ -109,11 +120,11 @@ func visitorPlacement(r *rig) {
 		"a malformed cookie":            {[]string{"Cookie", "cutover_visitor=0123"}, ""},
 		"a cookie with another letter":  {[]string{"Cookie", "cutover_visitor=g" + visitor[1:]}, ""},
 		"an empty session":              {[]string{"Cookie", "session_id="}, ""},
-		"a session":                     {[]string{"Cookie", session}, md5Of("an-opaque-id")},
-		"an authorization":              {[]string{"Authorization", token}, md5Of(token)},
-		"an authorization and session":  {[]string{"Authorization", token, "Cookie", session}, md5Of(token)},
-		"a malformed cookie, a session": {[]string{"Cookie", "cutover_visitor=x; " + session}, md5Of("an-opaque-id")},
-	} {
+		"a session":                     {[]string{"Cookie", session}, visitorOf("an-opaque-id")},
+		"an authorization":              {[]string{"Authorization", token}, visitorOf(token)},
+		"an authorization and session":  {[]string{"Authorization", token, "Cookie", session}, visitorOf(token)},
+		"a malformed cookie, a session": {[]string{"Cookie", "cutover_visitor=x; " + session}, visitorOf("an-opaque-id")},
+	}) {
 		r.apply(everything(5000))
 		response := r.get("/", c.headers...)
 		cookies := response.Cookies()
@@ -141,8 +152,9 @@ func forcedSystem(r *rig) {
 	r.apply(everything(0))
 	assert.Equal(r.t, "python", ask("go", forceToken), "there is no token")
 
-	r.startEdge(r.withToken()...)
-	r.apply(everything(0))
+	r.write(r.secret("force_token"), forceToken)
+	r.startEdge()
+	r.apply(everything(0), edge.Route{Name: "assets", Prefix: "/assets/", Pin: edge.Go})
 	assert.Equal(r.t, "go", ask("go", forceToken))
 	assert.Equal(r.t, "python", ask("python", forceToken))
 	assert.Equal(r.t, "python", ask("perl", forceToken))
@@ -153,54 +165,83 @@ func forcedSystem(r *rig) {
 	assert.NotContains(r.t, request.Header, "X-Cutover-Token")
 	assert.NotContains(r.t, request.Header, "X-Cutover-Force")
 
+	pinned := r.get("/assets/x", "X-Cutover-Force", "python", "X-Cutover-Token", forceToken)
+	assert.Equal(r.t, "go", pinned.Header.Get("X-Served-By"), "python has no such asset")
+
 	r.applyTable(edge.Table{Latched: true, Home: edge.Python, Routes: []edge.Route{everything(0)}})
 	assert.Equal(r.t, "python", ask("go", forceToken), "latched")
 }
 
-func malformedTables(r *rig) {
+func randomVisitorKey(r *rig) {
+	place := func() string { return r.get("/", "Authorization", "Bearer secret").Cookies()[0].Value }
+	t := r.t
+	defer func() {
+		r.write(r.secret("visitor_key"), visitorKey)
+		r.startEdge()
+	}()
+	r.write(r.secret("visitor_key"), "")
+	r.startEdge()
+	assert.Contains(t, r.logs(), "there is no visitor key")
+
+	first := place()
+	assert.Regexp(t, "^[0-9a-f]{32}$", first)
+	assert.NotEqual(t, visitorOf("Bearer secret"), first)
+	r.replaceWorkers(func([]string) { r.docker("exec", edgeName, "nginx", "-s", "reload") })
+	assert.Equal(t, first, place(), "after a reload")
+	r.startEdge()
+	assert.NotEqual(t, first, place(), "after a start")
+}
+
+func sameTables(r *rig) {
 	applied := r.apply(everything(2500))
-	const table = `{"generation":%d,"latched":false,"home":"python","routes":[%s]}`
-	next := r.generation + 1
-	for _, text := range []string{
-		"", "[]", "null", "7", "{", `{"generation":NaN}`,
-		fmt.Sprintf(table, next, "") + "x",
-		fmt.Sprintf(`{"generation":%d,"latched":false,"home":"python"}`, next),
-		fmt.Sprintf(`{"generation":%d,"latched":false,"home":"python","routes":{"a":1}}`, next),
-		fmt.Sprintf(`{"generation":%d,"latched":false,"home":"perl","routes":[]}`, next),
-		fmt.Sprintf(`{"generation":%d,"latched":0,"home":"go","routes":[]}`, next),
-		fmt.Sprintf(`{"generation":%d,"latched":false,"home":"go","routes":[],"sticky":true}`, next),
-		`{"generation":1e300,"latched":false,"home":"go","routes":[]}`,
-		`{"generation":"9","latched":false,"home":"go","routes":[]}`,
-		fmt.Sprintf(`{"generation":%d.5,"latched":false,"home":"go","routes":[]}`, next),
-		fmt.Sprintf(table, next, "null"),
-		fmt.Sprintf(table, next, `{"prefix":"/a","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"-","prefix":"/a","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a b","prefix":"/a","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"`+strings.Repeat("a", 65)+`","prefix":"/a","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"a","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a//b","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a/../b","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a%2Fb","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a b","weight_bp":0}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a"}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":0,"pin":"go"}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","pin":"perl"}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":-1}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":10001}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":0.5}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":"1"}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":null}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":1},{"name":"a","prefix":"/b","weight_bp":1}`),
-		fmt.Sprintf(table, next, `{"name":"a","prefix":"/a","weight_bp":1},{"name":"b","prefix":"/a/","weight_bp":1}`),
-	} {
+	good, bad := tables(r.t)
+	for name, text := range sorted(bad) {
 		status, answer := r.put(text)
-		assert.Equal(r.t, http.StatusUnprocessableEntity, status, text)
-		assert.Regexp(r.t, `^{"error":".+"}$`, answer, text)
+		assert.Equal(r.t, http.StatusUnprocessableEntity, status, name)
+		assert.Regexp(r.t, `^{"error":".+"}$`, answer, name)
 	}
 	found, err := r.control.Table(r.t.Context())
 	require.NoError(r.t, err)
 	assert.True(r.t, applied.Equal(found))
+
+	// A good table that is not newer is a conflict: nginx has read it, and begins
+	// anew for the one that is.
+	for name, text := range sorted(good) {
+		r.startEdge()
+		status, answer := r.put(text)
+		require.Equal(r.t, http.StatusOK, status, "%s: %s", name, answer)
+		found, err := r.control.Table(r.t.Context())
+		require.NoError(r.t, err, name)
+		var want edge.Table
+		require.NoError(r.t, json.Unmarshal([]byte(text), &want), name)
+		assert.True(r.t, want.Equal(found), name)
+	}
+	r.startEdge()
+}
+
+func tooLargeTable(r *rig) {
+	t := r.t
+	defer r.startEdge()
+	config, err := os.ReadFile("../../nginx/nginx.conf")
+	require.NoError(t, err)
+	small := filepath.Join(t.TempDir(), "nginx.conf")
+	r.write(small, strings.Replace(string(config), "lua_shared_dict edge 32m;", "lua_shared_dict edge 64k;", 1))
+	r.startEdge("--volume", small+":/etc/nginx/nginx.conf:ro")
+	applied := r.apply(everything(edge.AllGo))
+
+	large := edge.Table{Generation: r.generation + 1, Home: edge.Python}
+	for i := range 2000 {
+		name := fmt.Sprintf("r%d", i)
+		large.Routes = append(large.Routes, edge.Route{Name: name, Prefix: "/" + name})
+	}
+	err = r.control.Apply(t.Context(), large)
+
+	assert.EqualError(t, err, "the edge refuses with status 503: the table cannot be applied: "+
+		`the shared memory "edge" has no memory left`)
+	found, err := r.control.Table(t.Context())
+	require.NoError(t, err)
+	assert.True(t, applied.Equal(found))
+	assert.Equal(t, "go", r.get("/").Header.Get("X-Served-By"))
 }
 
 func staleTables(r *rig) {
@@ -243,6 +284,66 @@ func countedOnce(r *rig) {
 	assert.Equal(r.t, r.generation, after.Generation)
 }
 
+// What nginx refuses before it chose a system is not counted: the system had
+// no part in it.
+func countedRefusals(r *rig) {
+	r.apply(everything(0))
+	before := r.counters()
+	for _, c := range []struct {
+		body string
+		want int
+	}{{"no size\r\n", http.StatusBadRequest}, {"2000001\r\nx", http.StatusRequestEntityTooLarge}} {
+		conn := r.upload()
+		_, err := io.WriteString(conn, c.body)
+		require.NoError(r.t, err)
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(r.t, err, "%q", c.body)
+		assert.Equal(r.t, c.want, response.StatusCode)
+	}
+	early := r.raw("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 33554433\r\n\r\n")
+	assert.Equal(r.t, http.StatusRequestEntityTooLarge, early.StatusCode)
+	r.counted(before, map[string]map[edge.System]edge.Classes{"everything": {edge.Python: {"4xx": 2}}})
+}
+
+func countedLeavers(r *rig) {
+	r.apply(everything(0))
+	before := r.counters()
+	require.NoError(r.t, r.upload().Close())
+	require.NoError(r.t, r.arrives("GET /?hold HTTP/1.1\r\nHost: x\r\n\r\n").Close())
+	r.counted(before, map[string]map[edge.System]edge.Classes{"everything": {edge.Python: {"left": 2}}})
+}
+
+// upload begins an upload that has reached the system.
+func (r *rig) upload() net.Conn {
+	r.t.Helper()
+	return r.arrives("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+}
+
+// arrives sends what is written, and waits until it has reached python. It asks
+// python itself, so that the edge counts nothing of that.
+func (r *rig) arrives(text string) net.Conn {
+	r.t.Helper()
+	before, err := r.arrived()
+	require.NoError(r.t, err)
+	conn := r.dial()
+	_, err = io.WriteString(conn, text)
+	require.NoError(r.t, err)
+	r.eventually(func() error {
+		now, err := r.arrived()
+		if err == nil && now == before {
+			return errors.New("nothing came")
+		}
+		return err
+	}, "the request arrives")
+	return conn
+}
+
+// arrived is how many requests came to python, but for health checks.
+func (r *rig) arrived() (uint64, error) {
+	got, err := r.describe("/health/python")
+	return got.Arrived, err
+}
+
 // The connection is a kept-alive one, which nginx would otherwise try again.
 func notTriedAgain(r *rig) {
 	r.apply(everything(edge.AllGo))
@@ -258,21 +359,29 @@ func notTriedAgain(r *rig) {
 	}
 }
 
-// raw sends a request as it is written.
-func (r *rig) raw(text string) *http.Response {
+// dial opens a connection to the edge that is closed when the subtest ends.
+func (r *rig) dial() net.Conn {
 	r.t.Helper()
 	conn, err := net.DialTimeout("tcp", r.address, patience)
 	require.NoError(r.t, err)
 	r.t.Cleanup(func() { _ = conn.Close() })
 	require.NoError(r.t, conn.SetDeadline(time.Now().Add(patience)))
-	_, err = io.WriteString(conn, text)
+	return conn
+}
+
+// raw sends a request as it is written.
+func (r *rig) raw(text string) *http.Response {
+	r.t.Helper()
+	conn := r.dial()
+	_, err := io.WriteString(conn, text)
 	require.NoError(r.t, err)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(r.t, err)
 	return response
 }
 
-func md5Of(text string) string {
-	sum := md5.Sum([]byte(text))
-	return hex.EncodeToString(sum[:])
+func visitorOf(credential string) string {
+	mac := hmac.New(sha1.New, []byte(visitorKey))
+	mac.Write([]byte(credential)) // never fails
+	return hex.EncodeToString(mac.Sum(nil))[:32]
 }

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
-// Router finds the route of a request as the edge does: by the longest prefix,
-// compared segment by segment.
+// Router is the reference for what the edge does with a request: it finds the
+// route by the longest prefix, compared segment by segment, and chooses the
+// system. No request passes through it. Table.Validate builds one, and the tests
+// ask it and nginx the same questions.
 type Router struct {
 	table Table
 	root  *node
@@ -29,7 +30,7 @@ func NewRouter(table Table) (*Router, error) {
 	router := &Router{table: table, root: &node{}}
 	names := make(map[string]bool, len(table.Routes))
 	for _, route := range table.Routes {
-		if err := route.validate(); err != nil {
+		if err := route.validate(table.Latched); err != nil {
 			return nil, err
 		}
 		if names[route.Name] {
@@ -78,15 +79,6 @@ func (r *Router) Choose(target, visitor string) System {
 	}
 }
 
-// NormalizePrefix gives a prefix the form that ends with a slash: "/api/users"
-// and "/api/users/" mean the same.
-func NormalizePrefix(prefix string) (string, error) {
-	if err := validatePrefix(prefix); err != nil {
-		return "", err
-	}
-	return strings.TrimSuffix(prefix, "/") + "/", nil
-}
-
 func (r *Router) plant(route *Route) error {
 	place := r.root
 	for segment := range segments(route.Prefix) {
@@ -107,30 +99,9 @@ func (r *Router) plant(route *Route) error {
 	return nil
 }
 
-func validatePrefix(prefix string) error {
-	if !strings.HasPrefix(prefix, "/") {
-		return fmt.Errorf("the prefix %q does not begin with a slash", prefix)
-	}
-	if strings.ContainsFunc(prefix, isForbidden) {
-		return fmt.Errorf(`the prefix %q holds white space or one of " %% ? # \`, prefix)
-	}
-	if strings.Contains(prefix, "//") {
-		return fmt.Errorf("the prefix %q has an empty segment", prefix)
-	}
-	for segment := range segments(prefix) {
-		if segment == "." || segment == ".." {
-			return fmt.Errorf("the prefix %q has a dot segment", prefix)
-		}
-	}
-	return nil
-}
-
-func isForbidden(char rune) bool {
-	return char <= ' ' || char == 0x7f || char == utf8.RuneError || strings.ContainsRune(`"%?#\`, char)
-}
-
 // segments are the parts of a path between its slashes. Empty ones do not
-// count, because both applications merge slashes.
+// count: python drops slashes at the front, and may merge the others. Go does
+// not, but finds nothing under such a path, wherever it is sent.
 func segments(path string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for segment := range strings.SplitSeq(path, "/") {
@@ -141,9 +112,11 @@ func segments(path string) func(yield func(string) bool) {
 	}
 }
 
-// pathOf is the path of a request target as the applications see it: without
-// query and fragment, percent-decoded, and with its dot segments, which neither
-// of them resolves before it looks for a route.
+// pathOf is the path of a request target as python reads it: without query and
+// fragment, percent-decoded (an encoded slash too), and with its dot segments,
+// which it takes for names. Go splits a path before it decodes it and redirects
+// away from dot segments; the rule has to be one for both, and a path that they
+// read differently belongs to the route that python finds.
 func pathOf(target string) string {
 	raw, _, _ := strings.Cut(target, "?")
 	raw, _, _ = strings.Cut(raw, "#")

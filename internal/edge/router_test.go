@@ -28,19 +28,19 @@ var matches = map[string]string{
 	"/apis":                     "",
 	"/":                         "",
 	"/?x=/api/users":            "",
-	// Escapes: both applications decode the path before they look for a route.
+	// Escapes: python decodes the whole path before it looks for a route.
 	"/api/%75sers/7":    "users",
 	"/api%2Fusers%2f7":  "users",
 	"/api/users%3Fx":    "api",
 	"/s%C3%B8k/person":  "search",
 	"/søk/person":       "search",
 	"/api/users%252Fme": "api",
-	// Neither resolves dot segments before that.
+	// It takes dot segments for names.
 	"/api/users/../auth":     "users",
 	"/api/users/%2e%2e/auth": "users",
 	"/x/../api/users/":       "",
 	"/./api/users/":          "",
-	// Both merge slashes.
+	// It drops slashes at the front, and may merge the others.
 	"//api///users//7": "users",
 	"/api/users//me":   "me",
 	"/api%2F/users":    "users",
@@ -95,14 +95,6 @@ func TestChoosingASystem(t *testing.T) {
 	}
 }
 
-func TestNormalizePrefix(t *testing.T) {
-	for prefix, want := range map[string]string{"/": "/", "/api": "/api/", "/api/": "/api/", "/api/users": "/api/users/"} {
-		got, err := edge.NormalizePrefix(prefix)
-		require.NoError(t, err, prefix)
-		assert.Equal(t, want, got, prefix)
-	}
-}
-
 // The tree agrees with comparing every prefix, in its normal form, with the
 // path in its own.
 func TestMatchEqualsANaiveReference(t *testing.T) {
@@ -143,8 +135,7 @@ func TestMatchEqualsANaiveReference(t *testing.T) {
 }
 
 func naiveMatch(t *rapid.T, prefix, target string) int {
-	prefix, err := edge.NormalizePrefix(prefix)
-	require.NoError(t, err)
+	prefix = strings.TrimSuffix(prefix, "/") + "/"
 	decoded, err := url.PathUnescape(target)
 	require.NoError(t, err)
 	path := "/" + decoded + "/"

@@ -4,11 +4,11 @@
 package edge
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // System is one of the two implementations behind the edge.
@@ -25,8 +25,9 @@ func (s System) Valid() bool {
 	return s == Python || s == Go
 }
 
-// Table says where requests go. Its JSON form is the one that nginx reads, over
-// its control server and from the saved copy.
+// Table says where requests go. While it is latched, every weight is 0. Its JSON
+// form is the one that nginx reads, over its control server and from the saved
+// copy.
 type Table struct {
 	Generation uint64  `json:"generation"`
 	Latched    bool    `json:"latched"`
@@ -60,49 +61,6 @@ func (t Table) Validate() error {
 	return err
 }
 
-// MarshalJSON writes a list of routes also where there are none.
-func (t Table) MarshalJSON() ([]byte, error) {
-	type plain Table
-	if t.Routes == nil {
-		t.Routes = []Route{}
-	}
-	return json.Marshal(plain(t))
-}
-
-// wireRoute is a route as nginx reads it, with exactly one of weight and pin.
-type wireRoute struct {
-	Name   string `json:"name"`
-	Prefix string `json:"prefix"`
-	Weight *int   `json:"weight_bp,omitempty"`
-	Pin    System `json:"pin,omitempty"`
-}
-
-// MarshalJSON writes the route as nginx reads it.
-func (r Route) MarshalJSON() ([]byte, error) {
-	wire := wireRoute{Name: r.Name, Prefix: r.Prefix, Pin: r.Pin}
-	if r.Pin == "" {
-		points := int(r.Weight)
-		wire.Weight = &points
-	}
-	return json.Marshal(wire)
-}
-
-// UnmarshalJSON reads the route as nginx writes it.
-func (r *Route) UnmarshalJSON(text []byte) error {
-	var wire wireRoute
-	if err := json.Unmarshal(text, &wire); err != nil {
-		return err
-	}
-	if (wire.Weight == nil) == (wire.Pin == "") {
-		return fmt.Errorf("route %q has to have either a weight_bp or a pin", wire.Name)
-	}
-	*r = Route{Name: wire.Name, Prefix: wire.Prefix, Pin: wire.Pin}
-	if wire.Weight != nil {
-		r.Weight = Weight(*wire.Weight)
-	}
-	return nil
-}
-
 func (t Table) validateHead() error {
 	if t.Generation > maxGeneration {
 		return fmt.Errorf("the generation %d is too high for the edge", t.Generation)
@@ -113,13 +71,40 @@ func (t Table) validateHead() error {
 	return nil
 }
 
-func (r Route) validate() error {
+// CheckName says what is wrong with the name of a route, if anything.
+func CheckName(name string) error {
 	// "-" is where the counters keep what no route matched.
-	if r.Name == "" || r.Name == Unmatched || len(r.Name) > maxNameLength || strings.ContainsFunc(r.Name, notInName) {
+	if name == "" || name == Unmatched || len(name) > maxNameLength || strings.ContainsFunc(name, notInName) {
 		return fmt.Errorf("the route name %q is not 1 to %d letters, digits, dots, dashes and underscores",
-			r.Name, maxNameLength)
+			name, maxNameLength)
 	}
-	err := validatePrefix(r.Prefix)
+	return nil
+}
+
+// CheckPrefix says what is wrong with the prefix of a route, if anything.
+func CheckPrefix(prefix string) error {
+	if !strings.HasPrefix(prefix, "/") {
+		return fmt.Errorf("the prefix %q does not begin with a slash", prefix)
+	}
+	if strings.ContainsFunc(prefix, notInPrefix) {
+		return fmt.Errorf(`the prefix %q holds white space or one of " %% ? # \`, prefix)
+	}
+	if strings.Contains(prefix, "//") {
+		return fmt.Errorf("the prefix %q has an empty segment", prefix)
+	}
+	for segment := range segments(prefix) {
+		if segment == "." || segment == ".." {
+			return fmt.Errorf("the prefix %q has a dot segment", prefix)
+		}
+	}
+	return nil
+}
+
+func (r Route) validate(latched bool) error {
+	if err := CheckName(r.Name); err != nil {
+		return err
+	}
+	err := CheckPrefix(r.Prefix)
 	switch {
 	case err != nil:
 	case r.Pin == "" && !r.Weight.valid():
@@ -128,6 +113,8 @@ func (r Route) validate() error {
 		err = fmt.Errorf("it is pinned to %q, neither python nor go", r.Pin)
 	case r.Pin != "" && r.Weight != 0:
 		err = errors.New("it has both a pin and a weight")
+	case latched && r.Weight != 0:
+		err = errors.New("it has a weight above 0 in a latched table")
 	}
 	if err != nil {
 		return fmt.Errorf("route %q: %w", r.Name, err)
@@ -137,4 +124,9 @@ func (r Route) validate() error {
 
 func notInName(char rune) bool {
 	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", char)
+}
+
+// notInPrefix also tells octets that are not UTF-8.
+func notInPrefix(char rune) bool {
+	return char <= ' ' || char == 0x7f || char == utf8.RuneError || strings.ContainsRune(`"%?#\`, char)
 }

@@ -1,7 +1,12 @@
 package edge_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"iter"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +40,36 @@ func TestTableWithoutRoutesWritesAList(t *testing.T) {
 
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"generation":0,"latched":false,"home":"go","routes":[]}`, string(text))
+}
+
+func TestReadingATableIsAsStrictAsNginx(t *testing.T) {
+	good, bad := tables(t)
+	for name, text := range sorted(good) {
+		assert.NoError(t, readTable(text), name)
+	}
+	for name, text := range sorted(bad) {
+		assert.Error(t, readTable(text), name)
+	}
+}
+
+func TestReadingATableSaysWhatIsWrong(t *testing.T) {
+	for text, problem := range map[string]string{
+		`{"generation":1,"latched":false,"home":"go"}`:                         `the table has no field "routes"`,
+		`{"generation":1,"latched":false,"home":"go","x":1}`:                   `the table cannot be read: it has an unknown field "x"`,
+		`{"generation":1,"latched":null,"home":"go","routes":[]}`:              `the table cannot be read: its field "latched" is null`,
+		"{\"generation\":1,\"latched\":false,\"home\":\"\xff\",\"routes\":[]}": `the table is not UTF-8`,
+	} {
+		assert.EqualError(t, readTable(text), problem)
+	}
+}
+
+func TestCheckingNamesAndPrefixes(t *testing.T) {
+	assert.NoError(t, edge.CheckName("api.users-v2_x"))
+	assert.EqualError(t, edge.CheckName("a b"),
+		`the route name "a b" is not 1 to 64 letters, digits, dots, dashes and underscores`)
+	assert.NoError(t, edge.CheckPrefix("/api/søk"))
+	assert.EqualError(t, edge.CheckPrefix("/a?b"), `the prefix "/a?b" holds white space or one of " % ? # \`)
+	assert.Error(t, edge.CheckPrefix("/a\xff"), "not UTF-8")
 }
 
 func TestRouteNeedsOneOfWeightAndPin(t *testing.T) {
@@ -75,6 +110,7 @@ func TestValidate(t *testing.T) {
 		`route "users": it is pinned to "perl", neither python nor go`: func(t *edge.Table) {
 			t.Routes[0] = edge.Route{Name: "users", Prefix: "/u", Pin: "perl"}
 		},
+		`route "users": it has a weight above 0 in a latched table`:                func(t *edge.Table) { t.Latched = true },
 		`route "users": it has both a pin and a weight`:                            func(t *edge.Table) { t.Routes[0].Pin = edge.Go },
 		`route "users": the prefix "" does not begin with a slash`:                 func(t *edge.Table) { t.Routes[0].Prefix = "" },
 		`route "users": the prefix "api/" does not begin with a slash`:             func(t *edge.Table) { t.Routes[0].Prefix = "api/" },
@@ -94,5 +130,39 @@ func TestValidateRefusesRouteNames(t *testing.T) {
 		table := tableOf(edge.Route{})
 		table.Routes[0].Name = name
 		assert.ErrorContains(t, table.Validate(), "is not 1 to 64 letters, digits, dots, dashes and underscores", name)
+	}
+}
+
+// tables are texts of tables that both Go and nginx take, and that both refuse.
+func tables(t *testing.T) (good, bad map[string]string) {
+	t.Helper()
+	content, err := os.ReadFile("testdata/tables.json")
+	require.NoError(t, err)
+	var listed struct{ Good, Bad map[string]string }
+	require.NoError(t, json.Unmarshal(content, &listed))
+	// These cannot stand in a file of JSON.
+	const route = `{"generation":7,"latched":false,"home":"python","routes":[{"name":"NAME","prefix":"/PREFIX","weight_bp":0}]}`
+	listed.Bad["name that is not UTF-8"] = strings.ReplaceAll(route, "NAME", "\xff")
+	listed.Bad["prefix that is not UTF-8"] = strings.ReplaceAll(route, "PREFIX", "a\xc3")
+	listed.Bad["prefix with an overlong slash"] = strings.ReplaceAll(route, "PREFIX", "a\xc0\xaf")
+	return listed.Good, listed.Bad
+}
+
+func readTable(text string) error {
+	var table edge.Table
+	if err := json.Unmarshal([]byte(text), &table); err != nil {
+		return err
+	}
+	return table.Validate()
+}
+
+// sorted goes through a map in the order of its keys.
+func sorted[K cmp.Ordered, V any](entries map[K]V) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(entries)) {
+			if !yield(key, entries[key]) {
+				return
+			}
+		}
 	}
 }

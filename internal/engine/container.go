@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ const (
 	LabelProject = "com.docker.compose.project"
 	LabelService = "com.docker.compose.service"
 )
+
+// ErrNoContainer means that there is no container of that name.
+var ErrNoContainer = errors.New("there is no such container")
 
 // Container is what the engine knows of one container of a project.
 type Container struct {
@@ -50,7 +54,7 @@ func (e *Engine) Containers(ctx context.Context, project string) ([]Container, e
 	containers := make([]Container, 0, len(list))
 	for _, summary := range list {
 		c, err := e.Inspect(ctx, summary.ID)
-		if cerrdefs.IsNotFound(err) {
+		if errors.Is(err, ErrNoContainer) {
 			continue // removed meanwhile
 		}
 		if err != nil {
@@ -65,6 +69,9 @@ func (e *Engine) Containers(ctx context.Context, project string) ([]Container, e
 // Inspect looks at one container, by name or ID.
 func (e *Engine) Inspect(ctx context.Context, name string) (Container, error) {
 	i, err := e.api.ContainerInspect(ctx, name)
+	if cerrdefs.IsNotFound(err) {
+		return Container{}, fmt.Errorf("%w: %s", ErrNoContainer, name)
+	}
 	if err != nil {
 		return Container{}, e.wrap("inspect container "+name, err)
 	}

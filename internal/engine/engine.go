@@ -110,6 +110,9 @@ func resolveEndpoint() (string, []client.Opt, error) {
 		return "", nil, fmt.Errorf("%w: read the Docker context: %w", ErrUnavailable, err)
 	}
 	endpoint := cli.DockerEndpoint()
+	if endpoint.Host == "" {
+		return "", nil, fmt.Errorf("%w: the Docker context %q names no engine", ErrUnavailable, cli.CurrentContext())
+	}
 	helper, err := connhelper.GetConnectionHelper(endpoint.Host)
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, endpoint.Host, err)

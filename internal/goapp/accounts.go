@@ -80,31 +80,39 @@ func (p postgres) one(ctx context.Context, query string, arg any) (account, erro
 	return found, databaseError(err)
 }
 
-// A search by position takes % _ and \ as they are, unlike one by pattern.
+// The legacy system's very words: what is the same letter in another case is
+// a matter of the operator.
 const matching = `
 	from accounts
-	where strpos(lower(username), lower($1)) > 0
-	   or strpos(lower(email), lower($1)) > 0
-	   or strpos(lower(name), lower($1)) > 0`
+	where $1::text is null
+	   or username ilike $1 or email ilike $1 or name ilike $1`
 
 func (p postgres) search(ctx context.Context, text string, offset, limit int64) ([]account, int64, error) {
 	if unstorable(text) {
 		return nil, 0, nil
 	}
+	var pattern *string // nil matches everything
+	if text != "" {
+		contains := "%" + literally.Replace(text) + "%"
+		pattern = &contains
+	}
 	var found []account
 	var total int64
 	batch := &pgx.Batch{}
-	batch.Queue(`select count(*) `+matching, text).QueryRow(func(row pgx.Row) error {
+	batch.Queue(`select count(*) `+matching, pattern).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&total)
 	})
 	batch.Queue(`select `+columns+matching+`
-		order by name nulls last, id offset $2 limit $3`, text, offset, limit).Query(func(rows pgx.Rows) (err error) {
+		order by name nulls last, id offset $2 limit $3`, pattern, offset, limit).Query(func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, pgx.RowToStructByPos[account])
 		return err
 	})
 	err := p.pool.SendBatch(ctx, batch).Close()
 	return found, total, databaseError(err)
 }
+
+// literally escapes what ilike would take for a wildcard.
+var literally = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // unstorable reports what Postgres refuses in a text, so that no row has it.
 func unstorable(text string) bool {

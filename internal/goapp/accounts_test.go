@@ -33,6 +33,10 @@ func TestDatabaseError_TellsAbsenceFromBugs(t *testing.T) {
 	}
 }
 
+func TestSearch_TakesWildcardsLiterally(t *testing.T) {
+	assert.Equal(t, `100\%\_\\a`, literally.Replace(`100%_\a`))
+}
+
 func TestPostgres_FindsNothingWithNUL(t *testing.T) {
 	var unconnected postgres
 	_, err := unconnected.byLogin(t.Context(), "ad\x00min")

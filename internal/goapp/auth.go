@@ -1,13 +1,13 @@
 package goapp
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // credentials are what someone logs in with.
@@ -18,19 +18,30 @@ type credentials struct {
 	next     string // where a form wants to go
 }
 
-func (s *Server) login(r *http.Request) (answer, error) {
+// login looks at the session only when the password was right: a wrong one
+// neither prolongs a session nor needs Redis.
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	given, err := readCredentials(r)
-	if err != nil {
-		return answer{}, err
+	var user account
+	if err == nil {
+		user, err = s.authenticate(r, given)
 	}
-	user, err := s.authenticate(r, given)
+	if err != nil {
+		s.try(func(*http.Request) (answer, error) { return s.refuseLogin(given, err) }, r).write(w)
+		return
+	}
+	s.inSession(w, r, func(r *http.Request) (answer, error) { return s.startSession(r, given, user) })
+}
+
+func (s *Server) refuseLogin(given credentials, err error) (answer, error) {
 	var wrong problem
 	if given.form && errors.As(err, &wrong) {
 		return s.loginForm(wrong, given)
 	}
-	if err != nil {
-		return answer{}, err
-	}
+	return answer{}, err
+}
+
+func (s *Server) startSession(r *http.Request, given credentials, user account) (answer, error) {
 	if err := s.sessions.Login(r.Context(), r, strconv.FormatInt(user.ID, 10)); err != nil {
 		return answer{}, unavailable{err}
 	}
@@ -105,33 +116,16 @@ func readCredentials(r *http.Request) (credentials, error) {
 		}, err
 	}
 
-	body, err := readBody(r)
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return credentials{}, err
 	}
-	if !utf8.Valid(body) {
+	var username, email, password string
+	err = readObject(body, map[string]*string{"username": &username, "email": &email, "password": &password})
+	if err != nil {
 		return credentials{}, errNotJSONObject
 	}
-	// A map, because the names of a struct's fields match in any case.
-	var object map[string]any
-	if json.Unmarshal(body, &object) != nil || object == nil {
-		return credentials{}, errNotJSONObject
-	}
-	var texts [3]string
-	for i, key := range []string{"username", "email", "password"} {
-		switch value := object[key].(type) {
-		case nil:
-		case string:
-			texts[i] = value
-		default:
-			return credentials{}, errNotJSONObject
-		}
-	}
-	given := credentials{login: texts[0], password: texts[2]}
-	if given.login == "" {
-		given.login = texts[1]
-	}
-	return given, nil
+	return credentials{login: cmp.Or(username, email), password: password}, nil
 }
 
 // localPath returns where to go after a login: the path if it stays on this

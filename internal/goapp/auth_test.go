@@ -1,9 +1,14 @@
 package goapp
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -43,6 +48,22 @@ func TestLogin_JSON(t *testing.T) {
 		{body: `{"username":"ada","password":true}`, status: 400, message: notAnObject},
 		{body: `{"username":"ada","email":{},"password":"x"}`, status: 400, message: notAnObject},
 		{body: "{\"username\":\"\xff\",\"password\":\"x\"}", status: 400, message: notAnObject},
+		{body: "{\"username\":\"ada\",\"password\":\"rehearsal\",\"x\":\"\xff\"}", user: userAda},
+		{body: `{"username":"ada","password":"rehearsal","x":1e999}`, user: userAda},
+		{body: `{"username":"x","username":"ada","password":"rehearsal"}`, user: userAda},
+		{body: `{"username":1,"username":"ada","password":"rehearsal"}`, status: 400, message: notAnObject},
+		{body: `{"username":"ada","username":null,"password":"x"}`, status: 400, message: required},
+		{body: `{"username":"ada","password":"x"} x`, status: 400, message: notAnObject},
+		{body: `{"username":"\ud83d\uDE00","password":"x"}`, status: 401, message: wrong},
+		{body: `{"username":"\\ud800","password":"x"}`, status: 401, message: wrong},
+		{body: `{"username":"\ud800","password":"x"}`, status: 400, message: notAnObject},
+		{body: `{"username":"\uDC00","password":"x"}`, status: 400, message: notAnObject},
+		{body: `{"username":"\ud800\u0041","password":"x"}`, status: 400, message: notAnObject},
+		{body: `{"username":"\ud83d\ude00\ude00","password":"x"}`, status: 400, message: notAnObject},
+		{body: `{"username":"ada","password":"rehearsal","x":[{"\ud800":1}]}`, status: 400, message: notAnObject},
+		{body: `{"x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `,"username":"ada","password":"rehearsal"}`, user: userAda},
+		{body: `{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, status: 400, message: notAnObject},
+		{body: strings.Repeat("[", 30000), status: 400, message: notAnObject},
 		{body: `{"username":"` + strings.Repeat("a", maxBody) + `"}`, status: 413, message: "The request body is too large."},
 	} {
 		t.Run(test.body[:min(40, len(test.body))], func(t *testing.T) {
@@ -103,6 +124,69 @@ func TestLogin_MultipartForm(t *testing.T) {
 	assertPage(t, w, http.StatusRequestEntityTooLarge)
 	w = a.ask(http.MethodPost, loginPath, "malformed", "Content-Type", contentType)
 	assertPage(t, w, http.StatusBadRequest, "Username and password are required.")
+}
+
+// bodyFunc is a request's body.
+type bodyFunc func([]byte) (int, error)
+
+func (f bodyFunc) Read(buffer []byte) (int, error) { return f(buffer) }
+
+func (a *app) send(body io.Reader, contentType string) *httptest.ResponseRecorder {
+	a.t.Helper()
+	r := httptest.NewRequest(http.MethodPost, loginPath, body)
+	r.Header.Set("Content-Type", contentType)
+	w := httptest.NewRecorder()
+	a.server.ServeHTTP(w, r)
+	return w
+}
+
+func TestLogin_WaitsForASlowClient(t *testing.T) {
+	a := newApp(t)
+	synctest.Test(t, func(t *testing.T) {
+		rest := strings.NewReader(`{"username":"ada","password":"rehearsal"}`)
+		w := a.send(bodyFunc(func(buffer []byte) (int, error) {
+			time.Sleep(2 * requestTimeout)
+			return rest.Read(buffer)
+		}), "application/json")
+		assertSuccess(t, w, `{"user":`+userAda+`}`)
+	})
+}
+
+func TestLogin_RefusesABodyThatBreaksOff(t *testing.T) {
+	for body, contentType := range map[string]string{
+		`{"username":"ada","password":"rehearsal"}`: "application/json",
+		`username=ada&password=rehearsal`:           urlencoded,
+	} {
+		a := newApp(t)
+		w := a.send(io.MultiReader(strings.NewReader(body), iotest.ErrReader(io.ErrUnexpectedEOF)), contentType)
+		if contentType == urlencoded {
+			assertPage(t, w, http.StatusBadRequest, "Username and password are required.")
+		} else {
+			assertError(t, w, http.StatusBadRequest, "The request body must be a JSON object.")
+		}
+		assert.Zero(t, a.sessions.Keys())
+	}
+}
+
+func TestLogin_WithAWrongPasswordLeavesTheSessionAlone(t *testing.T) {
+	a := newApp(t)
+	a.login("ada")
+	key := "session:" + a.cookies[session.Cookie]
+	wrong := func() {
+		w := a.ask(http.MethodPost, loginPath, `{"username":"ada","password":"x"}`)
+		assertError(t, w, http.StatusUnauthorized, "Invalid username or password.")
+		assert.Empty(t, w.Result().Cookies())
+	}
+	wrong()
+	assert.Zero(t, a.sessions.Touched(key))
+	a.sessions.SetDown(true)
+	wrong()
+	assert.Equal(t, http.StatusBadRequest, a.ask(http.MethodPost, loginPath, `{}`).Code)
+	right := a.ask(http.MethodPost, loginPath, `{"username":"ada","password":"rehearsal"}`)
+	assertError(t, right, http.StatusServiceUnavailable, "Service temporarily unavailable.")
+	assert.Empty(t, right.Result().Cookies())
+	a.sessions.SetDown(false)
+	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`}`)
 }
 
 func TestLogin_RotatesTheSession(t *testing.T) {

@@ -21,9 +21,6 @@ type Config struct {
 	Redis        *redis.Options
 	SessionTTL   time.Duration
 	CookieSecure bool
-	// SecretKey signs the legacy system's own cookies, from before both
-	// systems shared their sessions.
-	SecretKey []byte
 }
 
 const defaultListen = ":8080"
@@ -45,7 +42,6 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		Redis:        env.redis(),
 		SessionTTL:   time.Duration(env.number("SESSION_TTL", 3600)) * time.Second,
 		CookieSecure: env.boolean("COOKIE_SECURE", true),
-		SecretKey:    env.secret("SECRET_KEY_FILE"),
 	}
 	env.timeZone()
 	return config, errors.Join(env.problems...)

@@ -25,7 +25,6 @@ func environmentWith(t *testing.T, changes map[string]string) func(string) strin
 		"DATABASE_PASSWORD_FILE": secretFile(t, "of postgres"),
 		"REDIS_URL":              "redis://redis:6379/1",
 		"REDIS_PASSWORD_FILE":    secretFile(t, "of redis\n"),
-		"SECRET_KEY_FILE":        secretFile(t, "key"),
 	}
 	maps.Copy(variables, changes)
 	return func(name string) string { return variables[name] }
@@ -37,7 +36,6 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	assert.Equal(t, time.Hour, config.SessionTTL)
 	assert.True(t, config.CookieSecure)
 	assert.Equal(t, ":8080", config.Listen)
-	assert.Equal(t, "key", string(config.SecretKey))
 
 	postgres := config.Database.ConnConfig
 	assert.Equal(t, "postgres:5432 go p2k16", postgres.Host+":5432 "+postgres.User+" "+postgres.Database)
@@ -72,7 +70,7 @@ func TestLoadConfig_RefusalsNameTheVariable(t *testing.T) {
 		{"REDIS_URL", "", "must be set, like redis://redis:6379/1"},
 		{"REDIS_URL", "http://redis", "must be set"},
 		{"REDIS_PASSWORD_FILE", "", "is not set"},
-		{"SECRET_KEY_FILE", secretFile(t, "\n"), "names an empty file"},
+		{"REDIS_PASSWORD_FILE", secretFile(t, "\n"), "names an empty file"},
 		{"SESSION_TTL", "1h", "must be a whole number"},
 		{"SESSION_TTL", "-1", "must be a whole number"},
 		{"SESSION_TTL", "99999999999", "must be a whole number"},

@@ -1,7 +1,6 @@
 package goapp
 
 import (
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -40,26 +39,11 @@ func fromPage(r *http.Request) bool {
 // readForm returns what a form sent.
 func readForm(r *http.Request) (url.Values, error) {
 	if mediaType(r) == multipart {
-		r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
-		if err := r.ParseMultipartForm(maxBody); tooLarge(err) {
-			return nil, errTooLarge
-		}
-		return r.PostForm, nil // what a malformed form lacks is missed later
+		_ = r.ParseMultipartForm(maxBody) // what a malformed form lacks is missed later
+		return r.PostForm, nil
 	}
-	body, err := readBody(r)
+	body, err := io.ReadAll(r.Body)
 	return parseQuery(string(body)), err
-}
-
-func readBody(r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	if tooLarge(err) {
-		return nil, errTooLarge
-	}
-	return body, err
-}
-
-func tooLarge(err error) bool {
-	return errors.As(err, new(*http.MaxBytesError))
 }
 
 // parseQuery reads a query or a form as the legacy system does, and browsers

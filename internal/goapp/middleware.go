@@ -1,10 +1,13 @@
 package goapp
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -18,28 +21,59 @@ import (
 // handler answers a request. Its error becomes an answer too.
 type handler func(*http.Request) (answer, error)
 
+// bounded gives the request its deadline.
+func bounded(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		h(w, r.WithContext(ctx))
+	})
+}
+
+// withBody waits for the whole body before the deadline begins: a slow client
+// is not an outage. The server's ReadTimeout bounds the wait.
+func (s *Server) withBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+		if errors.As(err, new(*http.MaxBytesError)) {
+			s.failed(r, errTooLarge).write(w)
+			return
+		}
+		if err != nil {
+			body = nil // half a body is nothing, and refused as such
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
 // plain serves a handler that needs no session.
 func (s *Server) plain(h handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return bounded(func(w http.ResponseWriter, r *http.Request) {
 		s.try(h, r).write(w)
 	})
 }
 
-// withSession loads the session before the handler and saves it after.
+// withSession serves a handler that needs the session.
 func (s *Server) withSession(h handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, err := s.sessions.Load(r)
-		if err != nil {
-			s.failed(r, unavailable{err}).write(w)
-			return
-		}
-		r = r.WithContext(ctx)
-		a := s.try(h, r)
-		if err := s.sessions.Save(ctx, w.Header()); err != nil {
-			a = s.failed(r, unavailable{err})
-		}
-		a.write(w)
+	return bounded(func(w http.ResponseWriter, r *http.Request) {
+		s.inSession(w, r, h)
 	})
+}
+
+// inSession loads the session before the handler and saves it after.
+func (s *Server) inSession(w http.ResponseWriter, r *http.Request, h handler) {
+	ctx, err := s.sessions.Load(r)
+	if err != nil {
+		s.failed(r, unavailable{err}).write(w)
+		return
+	}
+	r = r.WithContext(ctx)
+	a := s.try(h, r)
+	if err := s.sessions.Save(ctx, w.Header()); err != nil {
+		a = s.failed(r, unavailable{err})
+	}
+	a.write(w)
 }
 
 func (s *Server) try(h handler, r *http.Request) answer {
@@ -92,8 +126,8 @@ func newRequestID(r *http.Request) string {
 	return hex.EncodeToString(random[:])
 }
 
-// observed gives every request its id and its deadline, survives panics, and
-// counts and logs the answer.
+// observed gives every request its id, survives panics, and counts and logs
+// the answer.
 func (s *Server) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -102,9 +136,9 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		// What a client began is finished though the client has gone, as in
 		// the legacy system: a logout must not stop half-way.
 		ctx := context.WithValue(context.WithoutCancel(r.Context()), requestIDKey{}, id)
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
+		path := r.URL.Path
 		r = r.WithContext(ctx)
+		r.URL = routed(*r.URL)
 
 		recorder := &statusRecorder{ResponseWriter: w}
 		s.survive(next, recorder, r)
@@ -117,7 +151,7 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "request",
 			slog.String("request_id", id),
 			slog.String("method", r.Method),
-			slog.String("path", r.URL.Path),
+			slog.String("path", path),
 			slog.String("route", route),
 			slog.Int("status", recorder.status),
 			slog.Float64("ms", float64(elapsed.Microseconds())/1000),

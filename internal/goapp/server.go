@@ -9,7 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,11 +20,15 @@ import (
 )
 
 const (
-	// requestTimeout bounds all that a request waits for; Postgres or Redis
-	// being away is then answered within 2 s.
+	// requestTimeout bounds all that a request waits for once it has arrived;
+	// Postgres or Redis being away is then answered within 2 s.
 	requestTimeout = 1800 * time.Millisecond
-	// shutdownTimeout is longer than any request, and shorter than the time
-	// that Compose gives before it kills.
+	// readTimeout is for a whole request from a client that sends slowly.
+	readTimeout = 30 * time.Second
+	// writeTimeout begins with the body, and so has to outlast its arrival.
+	writeTimeout = readTimeout + 10*time.Second
+	// shutdownTimeout is longer than any request that has arrived, and shorter
+	// than the time that Compose gives before it kills.
 	shutdownTimeout = 4 * time.Second
 	// The edge keeps idle connections for 60 s. It has to be the side that
 	// closes them, or it sends requests into closed ones.
@@ -91,7 +96,7 @@ func (s *Server) routes() []route {
 		return route{path, map[string]http.Handler{http.MethodPost: h}}
 	}
 	routes := []route{
-		post(loginPath, s.withSession(s.login)),
+		post(loginPath, s.withBody(bounded(s.login))),
 		post(logoutPath, s.withSession(s.logout)),
 		get("/api/auth/me", s.withSession(s.me)),
 		get("/api/users", s.plain(s.usersSlash)),
@@ -118,9 +123,10 @@ func (s *Server) mux(routes []route) http.Handler {
 	}
 	mux.Handle(unmatched, notFound)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The mux would redirect to the clean path, which the legacy system
-		// does not, and which a POST would not survive everywhere.
-		if !isClean(r.URL.EscapedPath()) {
+		// The mux would redirect to the path without the empty segments, which
+		// the legacy system does not, and which a POST would not survive
+		// everywhere.
+		if strings.Contains(r.URL.Path, "//") {
 			notFound.ServeHTTP(w, r)
 			return
 		}
@@ -128,10 +134,23 @@ func (s *Server) mux(routes []route) http.Handler {
 	})
 }
 
-// isClean reports whether a path has no empty, "." or ".." segments.
-func isClean(escaped string) bool {
-	clean := path.Clean(escaped)
-	return escaped == clean || clean != "/" && escaped == clean+"/"
+// routed returns the address that the legacy system finds routes by: decoded,
+// so that "%2F" separates segments too, and with one slash at the start. "."
+// and ".." are names to it like any other; they are escaped, or the mux would
+// resolve them.
+func routed(address url.URL) *url.URL {
+	address.Path = "/" + strings.TrimLeft(address.Path, "/")
+	segments := strings.Split(address.Path, "/")
+	for i, segment := range segments {
+		switch segment {
+		case ".", "..":
+			segments[i] = strings.ReplaceAll(segment, ".", "%2E")
+		default:
+			segments[i] = url.PathEscape(segment)
+		}
+	}
+	address.RawPath = strings.Join(segments, "/")
+	return &address
 }
 
 // Run serves until the context ends, and lets the requests in flight finish.
@@ -180,8 +199,8 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      15 * time.Second,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

@@ -27,7 +27,10 @@ type fakeAccounts struct {
 	err  error
 }
 
-func (f *fakeAccounts) byLogin(_ context.Context, login string) (account, error) {
+func (f *fakeAccounts) byLogin(ctx context.Context, login string) (account, error) {
+	if ctx.Err() != nil {
+		return account{}, unavailable{ctx.Err()}
+	}
 	return f.first(func(a account) bool { return a.Username == login || strings.EqualFold(a.Email, login) })
 }
 
@@ -180,12 +183,41 @@ func assertPage(t *testing.T, w *httptest.ResponseRecorder, status int, contains
 
 func TestServer_UnknownPaths(t *testing.T) {
 	a := newApp(t)
-	for _, path := range []string{"/api/nope", "/api/", "/api//users/", "/api/users/1/", "/api/users/1/x", "/api/../api/auth/me", "/api/auth/"} {
+	for _, path := range []string{"/api/nope", "/api/", "/api//users/", "/api/users/1/", "/api/users/1/x", "/api/../api/auth/me", "/api/auth/",
+		"//api/nope", "/api/users//", "/api/users/%2F1", "/api/users/1%2Fx", "/api/./users/1", "/api/users/../auth/me"} {
 		assertError(t, a.get(path), http.StatusNotFound, "Not found.")
 	}
-	for _, path := range []string{"/nope", "/api", "/login/", "//", "/assets/", "/assets/../login"} {
+	for _, path := range []string{"/nope", "/api", "/login/", "/login%3Fx", "/x/../login", "/assets/", "/assets/../login"} {
 		assertPage(t, a.get(path), http.StatusNotFound, "Not found.")
 	}
+}
+
+// Every expectation was seen at the legacy system.
+func TestServer_PathsThatTheLegacySystemFinds(t *testing.T) {
+	a := newApp(t)
+	const notLoggedIn = "Authentication required."
+	for _, path := range []string{
+		"//api/users/1", "///api/users/1", "/%2F%2Fapi/users/1", "/api%2Fusers/1", "/api%2fusers%2f1", "/api/users/%31",
+		"/api/users/..", "/api/users/.", "/api/users/%2e%2e", "/api/users/%ff", "/api/users/1%20",
+	} {
+		assertError(t, a.get(path), http.StatusUnauthorized, notLoggedIn)
+	}
+	for _, path := range []string{"//login", "/%2Flogin", "/%6cogin", "//login?next=//x"} {
+		assertPage(t, a.get(path), http.StatusOK, `action="/api/auth/login"`)
+	}
+	assertRedirect(t, a.get("//"), http.StatusFound, "/dashboard")
+	assertRedirect(t, a.get("//dashboard"), http.StatusFound, "/login?next=/dashboard")
+	assertRedirect(t, a.get("//api/users?q=%2F"), http.StatusPermanentRedirect, "/api/users/?q=%2F")
+	assert.Equal(t, http.StatusMethodNotAllowed, a.ask(http.MethodPost, "//login", "").Code)
+
+	w := a.ask(http.MethodPost, "/api%2Fauth/login", `{"username":"ada","password":"rehearsal"}`)
+	assertSuccess(t, w, `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("//api/users/1"), `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("/api%2Fusers/1"), `{"user":`+userAda+`}`)
+	for _, path := range []string{"/api/users/..", "/api/users/.", "/api/users/%2e%2e", "/api/users/%ff", "/api/users/1%20"} {
+		assertError(t, a.get(path), http.StatusNotFound, "Not found.")
+	}
+	assert.Contains(t, a.log.String(), `"path":"//api/users/1","route":"/api/users/{id}"`)
 }
 
 func TestServer_WrongMethods(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/cutover-dev/cutover/internal/edge"
 )
 
 // Plan is one migration.
@@ -67,10 +69,16 @@ func Find(given, fromEnvironment, root string) (string, error) {
 
 // Load reads and validates a plan file. Its error names file, line and column.
 func Load(path string) (*Plan, error) {
-	source, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("there is no plan file %s", path)
+	case err != nil:
+		return nil, fmt.Errorf("read the plan: %w", err)
+	case !info.Mode().IsRegular() || info.Size() > largest:
+		return nil, fmt.Errorf("%s is no plan: a plan is a file of at most %d MB", path, largest>>20)
 	}
+	source, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the plan: %w", err)
 	}
@@ -79,6 +87,9 @@ func Load(path string) (*Plan, error) {
 		return nil, err
 	}
 	p.Dir = filepath.Dir(path)
+	if err := p.checkFiles(path, source); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -94,4 +105,48 @@ func Parse(name string, source []byte) (*Plan, error) {
 		return nil, err
 	}
 	return &p, nil
+}
+
+// Lines are the entries of the routing table that the plan makes, all with
+// weight 0: its routes in their order, then what each system owns.
+func (p *Plan) Lines() []edge.Route {
+	var routes []edge.Route
+	for _, line := range p.lines() {
+		routes = append(routes, line.Route)
+	}
+	return routes
+}
+
+// Private
+
+// largest is more than any plan needs, and less than what would be a mistake.
+const largest = 4 << 20
+
+// line is an entry of the table and where the plan says it.
+type line struct {
+	edge.Route
+	at, nameAt, prefixAt string
+}
+
+func (p *Plan) lines() []line {
+	var lines []line
+	for i, route := range p.Routes {
+		lines = append(lines, line{edge.Route{Name: route.Name, Prefix: route.Prefix}, fmt.Sprintf("$.routes[%d]", i), ".name", ".prefix"})
+	}
+	for _, owned := range []struct {
+		system   edge.System
+		prefixes []string
+	}{{edge.Go, p.Owned.Go}, {edge.Python, p.Owned.Python}} {
+		for i, prefix := range owned.prefixes {
+			route := edge.Route{Name: ownedName(owned.system, prefix), Prefix: prefix, Pin: owned.system}
+			lines = append(lines, line{route, fmt.Sprintf("$.owned.%s[%d]", owned.system, i), "", ""})
+		}
+	}
+	return lines
+}
+
+// ownedName names a prefix that one system owns: the label that its requests
+// are counted under.
+func ownedName(system edge.System, prefix string) string {
+	return string(system) + "-" + strings.ReplaceAll(strings.Trim(prefix, "/"), "/", "-")
 }

@@ -24,12 +24,16 @@ func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 		{"syntax", head + "routes: [\n", "p.yaml:3:"},
 		{"version", "version: 2\nname: x\nroutes:\n  - {name: a, prefix: /}\n", "p.yaml:1:10: the plan's version is 2"},
 		{"no routes", head, "p.yaml:1:1: the plan has no routes"},
-		{"name", head + "routes:\n  - {name: A b, prefix: /}\n", `p.yaml:4:12: "A b" is no name`},
-		{"twice", head + "routes:\n  - {name: a, prefix: /}\n  - {name: a, prefix: /b}\n", "p.yaml:5:12: there are two routes named a"},
-		{"same prefix", head + "routes:\n  - {name: a, prefix: /x}\n  - {name: b, prefix: /x/}\n", "p.yaml:5:23: the prefix /x/ is route a's already"},
-		{"relative prefix", head + "routes:\n  - {name: a, prefix: x}\n", `p.yaml:4:23: "x" is no prefix`},
-		{"query in prefix", head + "routes:\n  - {name: a, prefix: \"/x?y\"}\n", `is no prefix`},
-		{"owned twice", head + "routes:\n  - {name: a, prefix: /x}\nowned:\n  go: [/x/]\n", "p.yaml:6:8: the prefix /x/ is route a's already"},
+		{"name", head + "routes:\n  - {name: A b, prefix: /}\n", `p.yaml:4:12: `},
+		{"twice", head + "routes:\n  - {name: a, prefix: /}\n  - {name: a, prefix: /b}\n", "p.yaml:5:12: the name a stands for the route a already"},
+		{"same prefix", head + "routes:\n  - {name: a, prefix: /x}\n  - {name: b, prefix: /x/}\n", "p.yaml:5:23: the prefix /x/ is the route a's already"},
+		{"relative prefix", head + "routes:\n  - {name: a, prefix: x}\n", `p.yaml:4:23: `},
+		{"query in prefix", head + "routes:\n  - {name: a, prefix: \"/x?y\"}\n", `p.yaml:4:23: `},
+		{"owned twice", head + "routes:\n  - {name: a, prefix: /x}\nowned:\n  go: [/x/]\n", "p.yaml:6:8: the prefix /x/ is the route a's already"},
+		{"dot segment", head + "routes:\n  - {name: a, prefix: /a/../b}\n", "p.yaml:4:23: "},
+		{"owned with a name that no table takes", head + "routes:\n  - {name: a, prefix: /}\nowned:\n  go: [/~x/]\n", "p.yaml:6:8: "},
+		{"owned with the same name", head + "routes:\n  - {name: a, prefix: /}\nowned:\n  go: [/x/y/, /x-y/]\n", "p.yaml:6:15: the name go-x-y stands for what go owns already"},
+		{"route named as what is owned", head + "routes:\n  - {name: go-htmx, prefix: /a}\nowned:\n  go: [/htmx/]\n", "p.yaml:6:8: the name go-htmx stands for the route go-htmx already"},
 		{"empty", "", "p.yaml:1:1:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -41,7 +45,7 @@ func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 }
 
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {
-	_, err := Parse("p.yaml", []byte("version: 3\nname: X\nroutes:\n  - {name: a, prefix: b}\n"))
+	_, err := Parse("p.yaml", []byte("version: 3\nname: X y\nroutes:\n  - {name: a, prefix: b}\n"))
 	require.Error(t, err)
 	for _, want := range []string{"p.yaml:1:10", "p.yaml:2:7", "p.yaml:4:23"} {
 		assert.Contains(t, err.Error(), want)

@@ -3,20 +3,18 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"regexp"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/cutover-dev/cutover/internal/edge"
 )
 
 // Private
-
-var (
-	namePattern   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	prefixPattern = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/?)*$`)
-)
 
 // validate finds every fault of a plan that YAML alone does not show, not only
 // the first.
@@ -25,37 +23,31 @@ func (p *Plan) validate(name string, source []byte) error {
 	if p.Version != 1 {
 		v.fail("$.version", "the plan's version is %d; this program reads version 1", p.Version)
 	}
-	if !namePattern.MatchString(p.Name) {
-		v.fail("$.name", "%q is no name: lower-case letters, digits, - and _, beginning with a letter", p.Name)
+	if edge.CheckName(p.Name) != nil {
+		v.fail("$.name", "the plan's name %q is not made of letters, digits, dots, dashes and underscores", p.Name)
 	}
 	if len(p.Routes) == 0 {
 		v.fail("$.routes", "the plan has no routes; it needs at least one with a name and a prefix")
 	}
-	names, prefixes := map[string]bool{}, map[string]string{}
-	claim := func(path, prefix, owner string) {
-		if !prefixPattern.MatchString(prefix) {
-			v.fail(path, "%q is no prefix: an absolute path such as /api/users/, without a query, . or ..", prefix)
-			return
+	names, prefixes := map[string]string{}, map[string]string{}
+	for _, line := range p.lines() {
+		owner := "the route " + line.Name
+		if line.Pin != "" {
+			owner = "what " + string(line.Pin) + " owns"
 		}
-		key := strings.TrimSuffix(prefix, "/")
-		if other, taken := prefixes[key]; taken {
-			v.fail(path, "the prefix %s is %s's already", prefix, other)
+		if err := edge.CheckPrefix(line.Prefix); err != nil {
+			v.fail(line.at+line.prefixAt, "%s", err)
+		} else if other, taken := prefixes[strings.TrimSuffix(line.Prefix, "/")]; taken {
+			v.fail(line.at+line.prefixAt, "the prefix %s is %s's already", line.Prefix, other)
+		} else {
+			prefixes[strings.TrimSuffix(line.Prefix, "/")] = owner
 		}
-		prefixes[key] = owner
-	}
-	for i, route := range p.Routes {
-		at := fmt.Sprintf("$.routes[%d]", i)
-		if !namePattern.MatchString(route.Name) {
-			v.fail(at+".name", "%q is no name: lower-case letters, digits, - and _, beginning with a letter", route.Name)
-		} else if names[route.Name] {
-			v.fail(at+".name", "there are two routes named %s", route.Name)
-		}
-		names[route.Name] = true
-		claim(at+".prefix", route.Prefix, "route "+route.Name)
-	}
-	for system, owned := range map[string][]string{"go": p.Owned.Go, "python": p.Owned.Python} {
-		for i, prefix := range owned {
-			claim(fmt.Sprintf("$.owned.%s[%d]", system, i), prefix, system)
+		if err := edge.CheckName(line.Name); err != nil {
+			v.fail(line.at+line.nameAt, "%s", err)
+		} else if other, taken := names[line.Name]; taken {
+			v.fail(line.at+line.nameAt, "the name %s stands for %s already", line.Name, other)
+		} else {
+			names[line.Name] = owner
 		}
 	}
 	if (p.Database.Seed != "") && p.Database.Schema == "" {
@@ -63,6 +55,23 @@ func (p *Plan) validate(name string, source []byte) error {
 	}
 	return errors.Join(v.faults...)
 }
+
+// checkFiles makes sure that the files beside the plan are there.
+func (p *Plan) checkFiles(name string, source []byte) error {
+	v := validator{name: name, source: source}
+	for path, file := range map[string]string{"$.database.schema": p.Database.Schema, "$.database.seed": p.Database.Seed} {
+		if file == "" {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(p.Dir, file)); err != nil || !info.Mode().IsRegular() {
+			v.fail(path, "there is no file %s beside the plan", file)
+		}
+	}
+	return errors.Join(v.faults...)
+}
+
+// enough faults are reported; who has more mends these first.
+const enough = 50
 
 type validator struct {
 	name   string
@@ -74,6 +83,9 @@ type validator struct {
 // fail records a fault at a YAML path, with the line it stands in; a path that
 // is missing altogether is reported at its nearest parent that is there.
 func (v *validator) fail(path, format string, args ...any) {
+	if len(v.faults) >= enough {
+		return
+	}
 	message := fmt.Sprintf(format, args...)
 	if v.tree == nil {
 		tree, err := parser.ParseBytes(v.source, 0)

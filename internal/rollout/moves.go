@@ -1,6 +1,10 @@
 package rollout
 
-import "github.com/cutover-dev/cutover/internal/edge"
+import (
+	"slices"
+
+	"github.com/cutover-dev/cutover/internal/edge"
+)
 
 // Route sets the share of one route that go serves. Like everything that may
 // move traffic forward it names the generation that its author saw. A nil
@@ -44,6 +48,17 @@ func (s State) Rollback(cause Cause) (State, *Event) {
 	after.LatchReason = cause.Reason
 	after.zero()
 	return after, newEvent(ActionRollback, s, after, cause)
+}
+
+// OnlyLowers tells whether a change takes nothing but weight away, so that it
+// can move no request to go.
+func OnlyLowers(before, after State) bool {
+	if before.Plan != after.Plan || before.Latched != after.Latched || before.Home != after.Home {
+		return false
+	}
+	return slices.EqualFunc(before.Routes, after.Routes, func(b, a Route) bool {
+		return b.sameAs(a) && a.Weight <= b.Weight
+	})
 }
 
 // Resume releases the latch; every weight stays 0. A nil event means that

@@ -84,7 +84,7 @@ func (s State) withTable(table edge.Table) State {
 		s.Home = table.Home
 	}
 	s.Latched = table.Latched
-	return s.settled()
+	return s.obeyLatch()
 }
 
 // atMost is the state with each weight, the latch and the home as far back as
@@ -101,11 +101,11 @@ func (s State) atMost(other State) State {
 		s.Latched = true
 		s.LatchReason = other.LatchReason
 	}
-	return s.settled()
+	return s.obeyLatch()
 }
 
-// settled makes latch and weights agree.
-func (s State) settled() State {
+// obeyLatch has every weight at 0 where there is a latch, and a reason for it.
+func (s State) obeyLatch() State {
 	if !s.Latched {
 		s.LatchReason = ""
 		return s

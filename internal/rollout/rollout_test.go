@@ -122,6 +122,33 @@ func TestRoute_RefusesWhatTheStateDoesNotAllow(t *testing.T) {
 	}
 }
 
+func TestOnlyLowers(t *testing.T) {
+	before := moved(t, 2500)
+	latched, _ := before.Rollback(someone)
+	resumed, _, err := latched.Resume(latched.Generation, someone)
+	require.NoError(t, err)
+	pinned := moved(t, 100)
+	pinned.Routes[1].Pin = edge.Go
+	home := moved(t, 100)
+	home.Home = edge.Go
+	for name, c := range map[string]struct {
+		before, after rollout.State
+		want          bool
+	}{
+		"lower":          {before, moved(t, 100), true},
+		"higher":         {before, moved(t, 2501), false},
+		"a route pinned": {before, pinned, false},
+		"another home":   {before, home, false},
+		"a rollback":     {before, latched, false},
+		"a resume":       {latched, resumed, false},
+		"the first plan": {rollout.NewState(edge.Python), moved(t, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, c.want, rollout.OnlyLowers(c.before, c.after))
+		})
+	}
+}
+
 func TestRollback_LatchesUntilResumed(t *testing.T) {
 	before := moved(t, 2500)
 

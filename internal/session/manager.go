@@ -46,7 +46,7 @@ func (m *Manager) Load(r *http.Request) (context.Context, error) {
 	if cookie, err := r.Cookie(Cookie); err == nil && ValidID(cookie.Value) {
 		id = cookie.Value
 	}
-	ctx, err := m.scs.Load(withAsRead(r.Context()), id)
+	ctx, err := m.scs.Load(withAsRead(r.Context(), id), id)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +70,11 @@ func (m *Manager) UserID(ctx context.Context) string {
 	return m.text(ctx, keyUserID)
 }
 
-// Login makes the session userID's, under a new id. The old record is deleted.
-// What the visitor collected before the login stays; what was another user's
-// does not.
+// Login makes the session userID's, under a new id. Save deletes the old record
+// as it writes the new one. What the visitor collected before the login stays;
+// what was another user's does not.
 func (m *Manager) Login(ctx context.Context, r *http.Request, userID string) error {
+	asReadFrom(ctx).replaced = true
 	if err := m.scs.RenewToken(ctx); err != nil {
 		return err
 	}

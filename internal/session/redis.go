@@ -11,6 +11,7 @@ import (
 // Redis is the Backend that both systems share.
 type Redis struct {
 	client        redis.UniversalClient
+	create        *redis.Script
 	compareAndSet *redis.Script
 }
 
@@ -18,6 +19,14 @@ type Redis struct {
 func NewRedis(client redis.UniversalClient) *Redis {
 	return &Redis{
 		client: client,
+		create: redis.NewScript(`
+if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then
+	return 0
+end
+if KEYS[2] then
+	redis.call("DEL", KEYS[2])
+end
+return 1`),
 		compareAndSet: redis.NewScript(`
 local found = redis.call("GET", KEYS[1])
 if found == ARGV[1] then
@@ -38,12 +47,12 @@ func (r *Redis) Touch(ctx context.Context, key string, ttl time.Duration) (bool,
 }
 
 // Create implements Backend.
-func (r *Redis) Create(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
-	_, err := r.client.SetArgs(ctx, key, value, redis.SetArgs{Mode: "NX", TTL: ttl}).Result()
-	if errors.Is(err, redis.Nil) {
-		return false, nil
+func (r *Redis) Create(ctx context.Context, key, old string, value []byte, ttl time.Duration) (bool, error) {
+	keys := []string{key}
+	if old != "" {
+		keys = append(keys, old)
 	}
-	return err == nil, err
+	return r.create.Run(ctx, r.client, keys, value, ttl.Milliseconds()).Bool()
 }
 
 // CompareAndSet implements Backend.

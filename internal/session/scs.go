@@ -48,14 +48,15 @@ func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {
 // asRead is the record as one request found it. It travels in the request's
 // context, so that the commit can tell what the request changed.
 type asRead struct {
-	id  string
-	raw []byte
+	id       string // as the cookie has it, "" if it has none
+	raw      []byte
+	replaced bool // to be deleted when the new record is written, not before
 }
 
 type asReadKey struct{}
 
-func withAsRead(ctx context.Context) context.Context {
-	return context.WithValue(ctx, asReadKey{}, &asRead{})
+func withAsRead(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, asReadKey{}, &asRead{id: id})
 }
 
 func asReadFrom(ctx context.Context) *asRead {
@@ -80,7 +81,7 @@ func (c ctxStore) FindCtx(ctx context.Context, id string) ([]byte, bool, error) 
 	if _, err := ParseRecord(raw); err != nil {
 		return nil, false, nil
 	}
-	*asReadFrom(ctx) = asRead{id: id, raw: raw}
+	asReadFrom(ctx).raw = raw
 	return raw, true, nil
 }
 
@@ -92,7 +93,7 @@ func (c ctxStore) CommitCtx(ctx context.Context, id string, data []byte, _ time.
 	}
 	read := asReadFrom(ctx)
 	if read.id != id {
-		return c.store.Create(ctx, id, after)
+		return c.store.Create(ctx, id, read.id, after)
 	}
 	before, err := ParseRecord(read.raw)
 	if err != nil {
@@ -103,7 +104,7 @@ func (c ctxStore) CommitCtx(ctx context.Context, id string, data []byte, _ time.
 
 // DeleteCtx deletes a record. scs asks for it even when there was none.
 func (c ctxStore) DeleteCtx(ctx context.Context, id string) error {
-	if id == "" {
+	if id == "" || asReadFrom(ctx).replaced {
 		return nil
 	}
 	return c.store.Delete(ctx, id)

@@ -12,14 +12,18 @@ import (
 // stays deleted.
 var ErrGone = errors.New("the session no longer exists")
 
+// mergeAttempts is the legacy system's number too.
+const mergeAttempts = 10
+
 // Backend is what a Store asks of a key-value store.
 type Backend interface {
 	// Get returns the value of a key, nil if there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Touch lets a key live for ttl from now, and reports whether it exists.
 	Touch(ctx context.Context, key string, ttl time.Duration) (bool, error)
-	// Create writes a key, and reports false if it exists already.
-	Create(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
+	// Create writes a key and deletes the old one, unless that is "", both or
+	// neither. It reports false if the key exists already.
+	Create(ctx context.Context, key, old string, value []byte, ttl time.Duration) (bool, error)
 	// CompareAndSet writes a key if its value is still the one that was read.
 	// It returns the value that it found, nil if the key is gone.
 	CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, error)
@@ -57,9 +61,13 @@ func (s *Store) Touch(ctx context.Context, id string) (bool, error) {
 	return exists, nil
 }
 
-// Create stores a new record under an id that was never used.
-func (s *Store) Create(ctx context.Context, id string, record Record) error {
-	created, err := s.backend.Create(ctx, key(id), record.Encode(), s.ttl)
+// Create stores a new record under an id that was never used, in place of the
+// one under the old id, if there is one.
+func (s *Store) Create(ctx context.Context, id, old string, record Record) error {
+	if old != "" {
+		old = key(old)
+	}
+	created, err := s.backend.Create(ctx, key(id), old, record.Encode(), s.ttl)
 	if err != nil {
 		return fmt.Errorf("the session could not be created: %w", err)
 	}
@@ -70,10 +78,10 @@ func (s *Store) Create(ctx context.Context, id string, record Record) error {
 }
 
 // Update applies changes to a record that was read as raw. If someone else
-// wrote it meanwhile, the changes are applied to what they wrote, until the
-// context ends; if someone deleted it, Update returns ErrGone.
+// wrote it meanwhile, the changes are applied to what they wrote; if someone
+// deleted it, Update returns ErrGone.
 func (s *Store) Update(ctx context.Context, id string, raw []byte, changes Changes) error {
-	for {
+	for range mergeAttempts {
 		record, err := ParseRecord(raw)
 		if err != nil {
 			return err
@@ -89,6 +97,7 @@ func (s *Store) Update(ctx context.Context, id string, raw []byte, changes Chang
 		}
 		raw = found
 	}
+	return errors.New("the session could not be saved: other writers were always quicker")
 }
 
 // Delete removes a record.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,7 +13,10 @@ import (
 	"github.com/cutover-dev/cutover/internal/session/sessiontest"
 )
 
-const id = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+const (
+	id    = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	other = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
+)
 
 // interrupted lets the other system act just before each compare-and-set.
 type interrupted struct {
@@ -44,6 +48,25 @@ func TestStore_UpdateKeepsWhatOthersWrote(t *testing.T) {
 	assert.Equal(t, `{"mine":1,"more":[ 3 ],"theirs":2}`, memory.Value("session:"+id))
 }
 
+// rival writes before every compare-and-set.
+type rival struct {
+	*sessiontest.Memory
+	written int
+}
+
+func (r *rival) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, error) {
+	r.written++
+	r.Put(key, fmt.Sprintf(`{"theirs":%d}`, r.written))
+	return r.Memory.CompareAndSet(ctx, key, read, value, ttl)
+}
+
+func TestStore_UpdateGivesUpWhenOthersAreAlwaysQuicker(t *testing.T) {
+	backend := &rival{Memory: sessiontest.NewMemory()}
+	err := NewStore(backend, time.Hour).Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
+	assert.EqualError(t, err, "the session could not be saved: other writers were always quicker")
+	assert.Equal(t, 10, backend.written)
+}
+
 func TestStore_UpdateDoesNotBringBackWhatWasDeleted(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	store := NewStore(&interrupted{Memory: memory, acts: []func(){
@@ -66,10 +89,20 @@ func TestStore_UpdateLeavesAloneWhatBecameUnreadable(t *testing.T) {
 
 func TestStore_CreateTakesNobodysID(t *testing.T) {
 	memory := sessiontest.NewMemory()
+	memory.Put("session:"+other, `{"b":1}`)
 	store := NewStore(memory, time.Hour)
-	require.NoError(t, store.Create(t.Context(), id, Record{"a": json.RawMessage("1")}))
-	assert.ErrorContains(t, store.Create(t.Context(), id, Record{}), "its id is taken")
+	require.NoError(t, store.Create(t.Context(), id, "", Record{"a": json.RawMessage("1")}))
+	assert.ErrorContains(t, store.Create(t.Context(), id, other, Record{}), "its id is taken")
 	assert.Equal(t, `{"a":1}`, memory.Value("session:"+id))
+	assert.Equal(t, `{"b":1}`, memory.Value("session:"+other), "nor deletes the old record then")
+}
+
+func TestStore_CreateReplacesTheOldRecord(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	memory.Put("session:"+other, `{"b":1}`)
+	require.NoError(t, NewStore(memory, time.Hour).Create(t.Context(), id, other, Record{}))
+	assert.Equal(t, `{}`, memory.Value("session:"+id))
+	assert.Equal(t, 1, memory.Keys())
 }
 
 func TestStore_ErrorsSayWhatFailed(t *testing.T) {
@@ -79,7 +112,7 @@ func TestStore_ErrorsSayWhatFailed(t *testing.T) {
 	_, loadErr := store.Load(ctx, id)
 	_, touchErr := store.Touch(ctx, id)
 	for _, err := range []error{
-		loadErr, touchErr, store.Create(ctx, id, nil), store.Update(ctx, id, []byte(`{}`), nil), store.Delete(ctx, id),
+		loadErr, touchErr, store.Create(ctx, id, "", nil), store.Update(ctx, id, []byte(`{}`), nil), store.Delete(ctx, id),
 	} {
 		assert.ErrorIs(t, err, sessiontest.ErrDown)
 		assert.ErrorContains(t, err, "the session could not be ")

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -24,7 +25,12 @@ func (s *Stack) Exists(ctx context.Context) (bool, error) {
 // Down removes containers and networks; with volumes, also all data, the
 // secrets and their copy on this machine. An environment that is not there is
 // no error.
-func (s *Stack) Down(ctx context.Context, volumes bool) error {
+func (s *Stack) Down(ctx context.Context, volumes bool) (err error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	service, err := s.composeService()
 	if err != nil {
 		return err
@@ -56,7 +62,11 @@ func (s *Stack) Down(ctx context.Context, volumes bool) error {
 			return fmt.Errorf("remove what belongs to the environment on this machine: %w", err)
 		}
 	}
-	_ = os.Remove(s.Dir()) // if nothing else is kept there
+	// Nothing else may be kept there; the lock is ours until we end.
+	if err := ignoreMissing(os.Remove(s.lockFile())); err != nil {
+		return fmt.Errorf("remove what belongs to the environment on this machine: %w", err)
+	}
+	_ = os.Remove(s.Dir())
 	event.Finish(s.events, "volumes", "removed")
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Private
@@ -48,6 +50,11 @@ func (s *Stack) readSettings() (bind string, wanted map[string]int, err error) {
 				return "", nil, fmt.Errorf("%w: %s=%q is not a port: a number from 0 to 65535, 0 for any that is free", ErrSettings, port.variable, text)
 			}
 		}
+		for other, taken := range wanted {
+			if number != 0 && number == taken {
+				return "", nil, fmt.Errorf("%w: %s and %s are both %d", ErrSettings, other, port.variable, number)
+			}
+		}
 		wanted[port.variable] = number
 	}
 	return bind, wanted, nil
@@ -67,8 +74,18 @@ func (s *Stack) checkPorts(ctx context.Context) error {
 	free := picker{bind: s.settings.Getenv("CUTOVER_BIND")}
 	for _, port := range publishedPorts() {
 		number := wanted[port.variable]
-		if number != 0 && number != held[port.variable] && !free.still(ctx, number) {
-			return errors.Join(portTaken(port, strconv.Itoa(number)), free.close())
+		if number == 0 || number == held[port.variable] {
+			continue
+		}
+		_, err := free.listen(ctx, number)
+		switch {
+		case errors.Is(err, unix.EADDRNOTAVAIL):
+			err = fmt.Errorf("%w: CUTOVER_BIND=%s is no address of this machine", ErrSettings, free.bind)
+		case err != nil:
+			err = portTaken(port, strconv.Itoa(number))
+		}
+		if err != nil {
+			return errors.Join(err, free.close())
 		}
 	}
 	return free.close()

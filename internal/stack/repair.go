@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cutover-dev/cutover/internal/engine"
@@ -13,6 +14,9 @@ import (
 func (s *Stack) EnsureStarted(ctx context.Context, services ...string) error {
 	for _, service := range services {
 		c, err := s.engine.Inspect(ctx, s.Container(service))
+		if errors.Is(err, engine.ErrNoContainer) {
+			return &NotRunningError{Project: s.settings.Project, Service: service, State: "missing"}
+		}
 		if err != nil {
 			return fmt.Errorf("service %s: %w", service, err)
 		}
@@ -37,6 +41,9 @@ func (s *Stack) EnsureStarted(ctx context.Context, services ...string) error {
 // takes no signal, not even SIGKILL.
 func (s *Stack) StopGuard(ctx context.Context) (was string, err error) {
 	c, err := s.engine.Inspect(ctx, s.Container("guard"))
+	if errors.Is(err, engine.ErrNoContainer) {
+		return "the guard's container is missing", nil
+	}
 	if err != nil {
 		return "", err
 	}
@@ -52,6 +59,28 @@ func (s *Stack) StopGuard(ctx context.Context) (was string, err error) {
 		return "the guard was restarting", s.engine.Kill(ctx, c.Name)
 	}
 	return "the guard was not running", nil
+}
+
+// unstick ends what runs and cannot work any more, so that Compose starts it
+// afresh: a paused container, and one whose healthcheck has failed for long.
+func (s *Stack) unstick(ctx context.Context) error {
+	containers, err := s.engine.Containers(ctx, s.settings.Project)
+	if err != nil {
+		return err
+	}
+	for _, c := range containers {
+		switch {
+		case c.State == "paused":
+			err = s.engine.Unpause(ctx, c.Name)
+		case c.State == "running" && c.Health == "unhealthy":
+			event.Warn(s.events, "service "+c.Service, "was unhealthy, is started afresh")
+			err = s.engine.Kill(ctx, c.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Warn tells a person what went wrong without stopping anything.

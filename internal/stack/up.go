@@ -23,7 +23,12 @@ const (
 
 // Up brings the environment up: Prepare, then Compose, then a wait until every
 // service is healthy. What runs already and has not changed is left alone.
-func (s *Stack) Up(ctx context.Context) error {
+func (s *Stack) Up(ctx context.Context) (err error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	model, err := s.Prepare(ctx)
 	if err != nil {
 		return err
@@ -34,6 +39,9 @@ func (s *Stack) Up(ctx context.Context) error {
 	}
 	project, err := model.load(ctx, service)
 	if err != nil {
+		return err
+	}
+	if err := s.unstick(ctx); err != nil {
 		return err
 	}
 	err = service.Up(ctx, project, api.UpOptions{
@@ -63,7 +71,7 @@ func (s *Stack) explainUp(model Model, err error) error {
 	}
 	for _, img := range images() {
 		if ref := model.Env[img.variable]; s.settings.Getenv(img.variable) != "" && strings.Contains(text, ref) {
-			return fmt.Errorf("the image %s, which %s names, cannot be used: %w", ref, img.variable, err)
+			return fmt.Errorf("%w: the image %s, which %s names, cannot be used: %w", ErrSettings, ref, img.variable, err)
 		}
 	}
 	return fmt.Errorf("start the services: %w", err)

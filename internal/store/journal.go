@@ -19,7 +19,8 @@ type Reader struct {
 	after  uint64
 	file   File
 	lines  *bufio.Reader
-	offset int64
+	offset int64 // of the next line
+	end    int64 // of what lines reads
 }
 
 // Events reads the events that follow the one with the given number.
@@ -73,10 +74,14 @@ func (r *Reader) line() ([]byte, error) {
 			r.offset += int64(len(line))
 			return line, nil
 		}
+		r.lines = nil
 		if !errors.Is(err, io.EOF) {
 			return nil, err
 		}
-		r.lines = nil
+		if r.offset < r.end {
+			return nil, fmt.Errorf("the journal %s is shorter than what was recorded in it: %w",
+				r.store.path(journalFile), io.ErrUnexpectedEOF)
+		}
 	}
 }
 
@@ -96,6 +101,7 @@ func (r *Reader) more() error {
 		r.file = file
 	}
 	r.lines = bufio.NewReader(io.NewSectionReader(r.file, r.offset, size-r.offset))
+	r.end = size
 	return nil
 }
 

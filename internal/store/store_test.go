@@ -333,6 +333,34 @@ func TestEvents_AreFollowed(t *testing.T) {
 	require.NoError(t, reader.Close())
 }
 
+func TestEvents_EndWithAnErrorInAJournalThatBecameShorter(t *testing.T) {
+	planned := adopt(t, rollout.NewState(edge.Python))
+	moved := route(t, planned.After, "auth", 2500)
+	whole, _ := committed(t, planned, moved).Get(file("journal.jsonl"))
+	first := strings.Index(whole, "\n") + 1
+	for name, size := range map[string]int{"empty": 0, "a line": first, "part of a line": first + 7} {
+		t.Run(name, func(t *testing.T) {
+			disk := committed(t, planned, moved)
+			s := store.OpenOn(disk, dir, quiet)
+			disk.Put(file("journal.jsonl"), whole[:size])
+			reader := s.Events(0)
+			defer func() { require.NoError(t, reader.Close()) }()
+			if size >= first {
+				event, err := reader.Next()
+				require.NoError(t, err)
+				require.Equal(t, uint64(1), event.Seq)
+			}
+
+			for range 2 { // it does not get better by asking again
+				_, err := reader.Next()
+
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				require.ErrorContains(t, err, file("journal.jsonl"))
+			}
+		})
+	}
+}
+
 func TestEvents_BeginAfterANumber(t *testing.T) {
 	planned := adopt(t, rollout.NewState(edge.Python))
 	moved := route(t, planned.After, "auth", 2500)

@@ -79,13 +79,14 @@ func (m *Memory) Touch(_ context.Context, key string, _ time.Duration) (bool, er
 }
 
 // Create implements session.Backend.
-func (m *Memory) Create(_ context.Context, key string, value []byte, _ time.Duration) (bool, error) {
+func (m *Memory) Create(_ context.Context, key, old string, value []byte, _ time.Duration) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down || m.values[key] != nil {
 		return false, m.err()
 	}
 	m.values[key] = value
+	delete(m.values, old)
 	return true, nil
 }
 

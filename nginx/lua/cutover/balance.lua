@@ -4,6 +4,7 @@ local balancer = require("ngx.balancer")
 local bit = require("bit")
 local counters = require("cutover.counters")
 local routing = require("cutover.routing")
+local secret = require("cutover.secret")
 local upstreams = require("cutover.upstreams")
 local visitors = require("cutover.visitor")
 
@@ -11,22 +12,11 @@ local byte = string.byte
 local header, var = ngx.header, ngx.var
 local set_current_peer = balancer.set_current_peer
 
-local TOKEN_FILE = "/run/secrets/nginx/force_token"
 local COOKIE = "cutover_visitor=%s; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
 
 local force_token -- nil: nobody can force a system
 
 local M = {}
-
-local function read_token()
-  local file = io.open(TOKEN_FILE, "rb")
-  if not file then
-    return nil
-  end
-  local token = file:read("*l")
-  file:close()
-  return token ~= "" and token or nil
-end
 
 -- Takes the same time wherever the first difference is.
 local function equal(a, b)
@@ -53,7 +43,11 @@ local function target()
   return var.request_uri
 end
 
+-- A pin wins over the tester's wish: only one system has what is pinned.
 local function decide(routing_table, route, visitor)
+  if route and route.pin then
+    return route.pin
+  end
   if force_token and not routing_table.latched then
     local system = forced()
     if system then
@@ -62,9 +56,6 @@ local function decide(routing_table, route, visitor)
   end
   if not route then
     return routing_table.home
-  end
-  if route.pin then
-    return route.pin
   end
   return visitors.bucket(visitor) < route.weight_bp and "go" or "python"
 end
@@ -83,11 +74,12 @@ local function dispatch(routing_table, route)
   M.send(system)
 end
 
--- Called once when nginx starts.
+-- Called when nginx starts or reloads.
 function M.configure()
-  force_token = read_token()
+  local problem
+  force_token, problem = secret.read("force_token")
   if not force_token then
-    ngx.log(ngx.NOTICE, "there is no force token: nobody can force a system")
+    ngx.log(ngx.NOTICE, "there is no force token (", problem, "): nobody can force a system")
   end
 end
 

@@ -2,6 +2,8 @@
 -- gathers them in tables of its own and adds them to shared memory every 50 ms,
 -- which costs half as much as going there with every request.
 
+local secret = require("cutover.secret")
+
 local dict = ngx.shared.counters
 local edge = ngx.shared.edge
 local log, ERR, var = ngx.log, ngx.ERR, ngx.var
@@ -10,9 +12,10 @@ local floor = math.floor
 local INTERVAL = 0.05 -- seconds
 local UNMATCHED = "-"
 local SYSTEMS = { "python", "go" }
--- Where each class stands in a cell: the status code's first digit, and 1 for no answer.
-local NONE = 1
-local CLASSES = { "none", "2xx", "3xx", "4xx", "5xx" }
+-- Where each class stands in a cell: the status code's first digit. "none" is for
+-- systems that gave no answer, "left" for clients that did not wait for it.
+local NONE, LEFT = 1, 6
+local CLASSES = { "none", "2xx", "3xx", "4xx", "5xx", "left" }
 
 local cells = {} -- route name → system → cell
 local touched = {} -- cells that have something to add
@@ -20,7 +23,7 @@ local touched = {} -- cells that have something to add
 local M = {}
 
 local function new_cell(name, system)
-  local cell = { 0, 0, 0, 0, 0, touched = false, keys = {} }
+  local cell = { 0, 0, 0, 0, 0, 0, touched = false, keys = {} }
   for i, class in ipairs(CLASSES) do
     cell.keys[i] = name .. " " .. system .. " " .. class
   end
@@ -40,11 +43,22 @@ local function flush_cell(cell)
   end
 end
 
--- An error is nginx's own (502, 504, 499 when the client left, 413 in the middle
--- of an upload) where the system's answer has no header time.
-local function class_of(status)
-  if status >= 400 and (var.upstream_header_time or "-") == "-" then
+-- What nginx says by itself where the system's answer has no header time: 502
+-- and 504 are the system's fault. A client that leaves is sent nothing; the
+-- status is then 499, or 400 when it left in the middle of its upload.
+local function own_class(status)
+  if status == 502 or status == 504 then
     return NONE
+  end
+  if status == 499 or var.bytes_sent == "0" then
+    return LEFT
+  end
+end
+
+local function class_of(status)
+  local own = (status >= 400 or status < 100) and (var.upstream_header_time or "-") == "-" and own_class(status)
+  if own then
+    return own
   end
   local class = floor(status / 100)
   if class < 2 then -- 101, a connection that became a WebSocket
@@ -75,9 +89,7 @@ end
 
 -- Called once when nginx starts; a reload keeps shared memory, and the epoch.
 function M.begin()
-  local random = assert(io.open("/dev/urandom", "rb"))
-  edge:safe_add("epoch", ngx.md5(random:read(16)))
-  random:close()
+  edge:safe_add("epoch", ngx.md5(secret.random()))
 end
 
 -- Begins to add up, in each worker.

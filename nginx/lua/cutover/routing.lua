@@ -26,7 +26,7 @@ end
 local function home()
   local configured = os.getenv("CUTOVER_HOME") or "python"
   if configured ~= "python" and configured ~= "go" then
-    error("CUTOVER_HOME is python or go, not \"" .. configured .. "\"", 0)
+    error("CUTOVER_HOME must be python or go, not \"" .. configured .. "\"", 0)
   end
   local recorded = read_file(STATE .. "/home")
   if not recorded then
@@ -56,15 +56,23 @@ local function saved_text()
   return saved.text
 end
 
+-- Storing must never push another key out, least of all the table in force.
+local function stored(ok, problem)
+  if not ok and problem == "no memory" then
+    problem = "the shared memory \"edge\" has no memory left"
+  end
+  return ok, problem
+end
+
 -- The new text stands complete under its own key before the version points to
 -- it, so that there is no moment without a whole table.
 local function publish(text)
   local old = dict:get("version") or 0
-  local ok, problem = dict:safe_set("table:" .. old + 1, text)
+  local ok, problem = stored(dict:safe_set("table:" .. old + 1, text))
   if not ok then
     return nil, problem
   end
-  ok, problem = dict:safe_set("version", old + 1)
+  ok, problem = stored(dict:safe_set("version", old + 1))
   if not ok then
     return nil, problem
   end
@@ -87,11 +95,15 @@ end
 
 local function exclusively(action)
   for _ = 1, 100 do
-    if dict:add("lock", true, LOCK_LIFE) then
-      local ok, result, problem = pcall(action)
+    local locked, problem = stored(dict:safe_add("lock", true, LOCK_LIFE))
+    if locked then
+      local ok, result, failure = pcall(action)
       dict:delete("lock")
       assert(ok, result)
-      return result, problem
+      return result, failure
+    end
+    if problem ~= "exists" then
+      return nil, problem
     end
     ngx.sleep(0.01)
   end

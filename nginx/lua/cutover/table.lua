@@ -5,6 +5,7 @@ local cjson = require("cjson.safe").new()
 cjson.decode_invalid_numbers(false)
 
 local char, find, format, sub = string.char, string.find, string.format, string.sub
+local utf8_find = ngx.re.find
 local gmatch, gsub, match = string.gmatch, string.gsub, string.match
 local concat = table.concat
 
@@ -14,12 +15,35 @@ local SYSTEMS = { python = true, go = true }
 
 local MAX_GENERATION = 2 ^ 53 - 1 -- beyond it a Lua number skips some
 local MAX_NAME = 64
+local REPLACEMENT = "\239\191\189" -- what Go reads where an escape stands for no character
 
 local Table = {}
 Table.__index = Table
 
 local function whole(value, highest)
   return type(value) == "number" and value % 1 == 0 and value >= 0 and value <= highest
+end
+
+-- JSON outside of its strings.
+local function skeleton(text)
+  return (gsub(gsub(text, "\\.", ""), '"[^"]*"', '""'))
+end
+
+-- What can be told of the text alone. cjson takes 5.0 and 1e3 for whole
+-- numbers, an empty object for an empty list, and passes on any octets.
+local function check_text(text)
+  local _, _, problem = utf8_find(text, "^", "u")
+  if problem then
+    return nil, "the table is not UTF-8"
+  end
+  local bones = skeleton(text)
+  if find(bones, "%d[.eE]") or find(bones, "-", 1, true) then
+    return nil, "a number is not written in digits alone"
+  end
+  if not find(bones, "[", 1, true) then
+    return nil, "the routes are not a list"
+  end
+  return true
 end
 
 local function only(value, fields)
@@ -46,7 +70,7 @@ local function check_prefix(prefix)
   if type(prefix) ~= "string" or sub(prefix, 1, 1) ~= "/" then
     return nil, "a prefix begins with a slash"
   end
-  if find(prefix, '[%z\1-\32\127"%%?#\\]') then
+  if find(prefix, '[%z\1-\32\127"%%?#\\]') or find(prefix, REPLACEMENT, 1, true) then
     return nil, 'a prefix holds no white space, ", %, ?, # or backslash'
   end
   if find(prefix, "//", 1, true) then
@@ -60,7 +84,7 @@ local function check_prefix(prefix)
   return true
 end
 
-local function check_route(route)
+local function check_route(route, latched)
   if type(route) ~= "table" then
     return nil, "it is not an object"
   end
@@ -85,6 +109,9 @@ local function check_route(route)
   end
   if route.weight_bp ~= nil and not whole(route.weight_bp, 10000) then
     return nil, "a weight_bp is a whole number from 0 to 10000"
+  end
+  if latched and route.weight_bp and route.weight_bp > 0 then
+    return nil, "a latched table has no weight above 0"
   end
   return true
 end
@@ -161,9 +188,11 @@ local function decode_escapes(path)
   return (gsub(path, "%%(%x%x)", decode_escape))
 end
 
--- The path of a request target, as the applications see it: without query and
--- fragment, percent-decoded, and with its dot segments, which neither of them
--- resolves before it looks for a route.
+-- The path of a request target as python reads it: without query and fragment,
+-- percent-decoded (an encoded slash too), and with its dot segments, which it
+-- takes for names. Go splits a path before it decodes it and redirects away from
+-- dot segments; the rule has to be one for both, and a path that they read
+-- differently belongs to the route that python finds.
 local function path_of(target)
   local stop = find(target, "?", 1, true)
   local path = stop and sub(target, 1, stop - 1) or target
@@ -184,13 +213,16 @@ function M.decode(text)
   end
   local ok
   ok, problem = check_table(value)
+  if ok then
+    ok, problem = check_text(text)
+  end
   if not ok then
     return nil, problem
   end
 
   local root, names = new_node(), {}
   for i, route in ipairs(value.routes) do
-    ok, problem = check_route(route)
+    ok, problem = check_route(route, value.latched)
     if not ok then
       return nil, format("route %d: %s", i, problem)
     end
@@ -229,7 +261,7 @@ function Table:match(target)
   while true do
     local slash = find(path, "/", from, true)
     local last = slash and slash - 1 or #path
-    if last >= from then -- empty segments do not count: both applications merge slashes
+    if last >= from then -- empty segments do not count: python drops or merges them
       node = node.children[sub(path, from, last)]
       if not node then
         return route

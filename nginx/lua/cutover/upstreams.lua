@@ -26,7 +26,8 @@ local function configure(system)
   local name, port = address:match("^([%w._-]+):(%d+)$")
   port = tonumber(port)
   if not port or port < 1 or port > 65535 then
-    error(system.variable .. " is NAME:PORT, not \"" .. address .. "\"", 0)
+    error(system.variable .. " must be NAME:PORT or an IPv4 address with a port from 1 to 65535, not \""
+      .. address .. "\"", 0)
   end
   system.name, system.port = name, port
   system.hosts, system.turn = {}, 0

@@ -2,15 +2,24 @@
 -- the next, and the bucket that they put the visitor in.
 
 local ffi = require("ffi")
+local secret = require("cutover.secret")
 
 local C = ffi.C
-local crc32, md5, var = ngx.crc32_short, ngx.md5, ngx.var
+local crc32, hmac_sha1, var = ngx.crc32_short, ngx.hmac_sha1, ngx.var
 
 local BUCKETS = 10000
 local LENGTH = 32
 local DIGITS = "0123456789abcdefABCDEF"
 
 ffi.cdef("size_t strspn(const char *text, const char *accepted);")
+
+-- Two digits for each octet.
+local HEX = {}
+for octet = 0, 255 do
+  HEX[octet] = ("%02x"):format(octet)
+end
+
+local key -- for visitors that are made of credentials
 
 local M = {}
 
@@ -31,6 +40,27 @@ local function credential()
   end
 end
 
+-- The cookie is for everybody to see: without the key, nobody can tell by it
+-- whether a guessed credential is right.
+local function visitor_of(known)
+  local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p = hmac_sha1(key, known):byte(1, LENGTH / 2)
+  return HEX[a] .. HEX[b] .. HEX[c] .. HEX[d] .. HEX[e] .. HEX[f] .. HEX[g] .. HEX[h]
+    .. HEX[i] .. HEX[j] .. HEX[k] .. HEX[l] .. HEX[m] .. HEX[n] .. HEX[o] .. HEX[p]
+end
+
+-- Called when nginx starts or reloads. A random key outlives the reload.
+function M.configure()
+  local problem
+  key, problem = secret.read("visitor_key")
+  if not key then
+    local dict = ngx.shared.edge
+    dict:safe_add("visitor_key", secret.random())
+    key = assert(dict:get("visitor_key"))
+    ngx.log(ngx.WARN, "there is no visitor key (", problem, "), taking a random one: ",
+      "visitors without cookies move when nginx starts anew")
+  end
+end
+
 -- The visitor, and whether the answer has to give it to the client.
 function M.identify()
   local visitor = var.cookie_cutover_visitor
@@ -39,7 +69,7 @@ function M.identify()
   end
   local known = credential()
   if known then
-    return md5(known), true
+    return visitor_of(known), true
   end
   -- Random, and the same wherever in this request it is asked for.
   return var.request_id, true

@@ -24,7 +24,7 @@ type Request struct {
 	Host     string      `json:"host"`
 	Header   http.Header `json:"header"`
 	Body     string      `json:"body"`
-	Arrived  uint64      `json:"arrived"` // how many requests came before it, and it
+	Arrived  uint64      `json:"arrived"` // how many requests came, with this one, without health checks
 }
 
 type upstream struct {
@@ -47,6 +47,10 @@ func main() {
 }
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/health" { // does not count
+		u.describe(w, r, u.arrived.Load())
+		return
+	}
 	arrived := u.arrived.Add(1)
 	query := r.URL.Query()
 	switch {
@@ -54,6 +58,8 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		echo(w)
 	case query.Has("drop"):
 		drop(w)
+	case query.Has("hold"):
+		<-r.Context().Done()
 	case query.Has("events"):
 		events(w, r)
 	case query.Has("instant"):

@@ -1,0 +1,121 @@
+package edge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// MarshalJSON writes a list of routes also where there are none.
+func (t Table) MarshalJSON() ([]byte, error) {
+	type plain Table
+	if t.Routes == nil {
+		t.Routes = []Route{}
+	}
+	return json.Marshal(plain(t))
+}
+
+// UnmarshalJSON is as strict as nginx: the text has every field of a table, and
+// no other one.
+func (t *Table) UnmarshalJSON(text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("the table is not UTF-8")
+	}
+	fields, err := members(text, "generation", "latched", "home", "routes")
+	if err != nil {
+		return fmt.Errorf("the table cannot be read: %w", err)
+	}
+	for _, name := range []string{"generation", "latched", "home", "routes"} {
+		if fields[name] == nil {
+			return fmt.Errorf("the table has no field %q", name)
+		}
+	}
+	type plain Table // without this method
+	var read plain
+	if err := json.Unmarshal(text, &read); err != nil {
+		return fmt.Errorf("the table cannot be read: %w", err)
+	}
+	*t = Table(read)
+	return nil
+}
+
+// wireRoute is a route as nginx reads it, with exactly one of weight and pin.
+type wireRoute struct {
+	Name   string  `json:"name"`
+	Prefix string  `json:"prefix"`
+	Weight *points `json:"weight_bp,omitempty"`
+	Pin    *System `json:"pin,omitempty"`
+}
+
+// points are basis points, written in digits alone.
+type points int
+
+func (p *points) UnmarshalJSON(text []byte) error {
+	if !isDigits(string(text)) {
+		return fmt.Errorf("the weight_bp %s is not written in digits alone", text)
+	}
+	number, err := strconv.Atoi(string(text))
+	*p = points(number)
+	return err
+}
+
+// MarshalJSON writes the route as nginx reads it.
+func (r Route) MarshalJSON() ([]byte, error) {
+	wire := wireRoute{Name: r.Name, Prefix: r.Prefix}
+	if r.Pin == "" {
+		weight := points(r.Weight)
+		wire.Weight = &weight
+	} else {
+		wire.Pin = &r.Pin
+	}
+	return json.Marshal(wire)
+}
+
+// UnmarshalJSON reads the route as strictly as nginx does.
+func (r *Route) UnmarshalJSON(text []byte) error {
+	if _, err := members(text, "name", "prefix", "weight_bp", "pin"); err != nil {
+		return err
+	}
+	var wire wireRoute
+	if err := json.Unmarshal(text, &wire); err != nil {
+		return err
+	}
+	if (wire.Weight == nil) == (wire.Pin == nil) {
+		return fmt.Errorf("route %q has to have either a weight_bp or a pin", wire.Name)
+	}
+	*r = Route{Name: wire.Name, Prefix: wire.Prefix}
+	if wire.Weight != nil {
+		r.Weight = Weight(*wire.Weight)
+		return nil
+	}
+	// A route with an empty pin would be one with a weight.
+	if !wire.Pin.Valid() {
+		return fmt.Errorf("route %q is pinned to %q, neither python nor go", wire.Name, *wire.Pin)
+	}
+	r.Pin = *wire.Pin
+	return nil
+}
+
+// members takes an object apart. Unlike encoding/json it refuses null, and
+// names that are written in another case.
+func members(text []byte, allowed ...string) (map[string]json.RawMessage, error) {
+	var found map[string]json.RawMessage
+	if err := json.Unmarshal(text, &found); err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, errors.New("it is null")
+	}
+	for name, value := range found {
+		if !slices.Contains(allowed, name) {
+			return nil, fmt.Errorf("it has an unknown field %q", name)
+		}
+		if string(value) == "null" {
+			return nil, fmt.Errorf("its field %q is null", name)
+		}
+	}
+	return found, nil
+}
