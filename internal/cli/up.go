@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,12 +56,48 @@ func (c *upCommand) up(ctx context.Context, s *stack.Stack, p *plan.Plan) error 
 	if _, err := seed(ctx, s, p); err != nil {
 		return err
 	}
+	err := c.adopt(ctx, s, p)
+	if unreachable(err) {
+		// A guard that hangs looks healthy for its first seconds.
+		err = c.adoptAfresh(ctx, s, p)
+	}
+	if err != nil {
+		return refused(fmt.Errorf("everything is up, but the guard did not take the plan: %w", err))
+	}
+	return nil
+}
+
+func (c *upCommand) adopt(ctx context.Context, s *stack.Stack, p *plan.Plan) error {
 	client := guardClient(s)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if _, err := client.AdoptPlan(ctx, control.PlanRequest{Actor: c.operator(), Plan: guardPlan(p)}); err != nil {
-		return refused(fmt.Errorf("everything is up, but the guard did not take the plan: %w", err))
+	_, err := client.AdoptPlan(ctx, control.PlanRequest{Actor: c.operator(), Plan: guardPlan(p)})
+	return err
+}
+
+// adoptAfresh starts the guard anew and hands it the plan as soon as it
+// answers.
+func (c *upCommand) adoptAfresh(ctx context.Context, s *stack.Stack, p *plan.Plan) error {
+	if _, err := s.StopGuard(ctx); err != nil {
+		return err
 	}
-	return nil
+	if err := s.EnsureStarted(ctx, "guard"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := c.adopt(ctx, s, p)
+		if !unreachable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-ticker.C:
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/cutover-dev/cutover/internal/rollout"
@@ -121,6 +122,10 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
+		var wrapped *url.Error // its method and address mean nothing to a person
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
 		return nil, fmt.Errorf("the guard was not reached: %w", err)
 	}
 	if response.StatusCode == http.StatusOK {
