@@ -14,8 +14,9 @@ import (
 //go:embed views/*.html
 var viewFiles embed.FS
 
-// views renders the templates in views/. Each file defines "title" and
-// "content", which the layout puts into a whole page.
+// views renders the templates in views/. A page's file defines "title" and
+// "content", which the layout puts into a whole page; what htmx asks for is
+// a "fragment".
 type views struct {
 	templates map[string]*template.Template
 }
@@ -23,7 +24,11 @@ type views struct {
 func parseViews() (*views, error) {
 	v := &views{templates: map[string]*template.Template{}}
 	for _, name := range []string{"login", "dashboard", "users", "problem"} {
-		parsed, err := template.ParseFS(viewFiles, "views/layout.html", "views/"+name+".html")
+		files := []string{"views/layout.html", "views/" + name + ".html"}
+		if name == "dashboard" {
+			files = append(files, "views/users.html")
+		}
+		parsed, err := template.ParseFS(viewFiles, files...)
 		if err != nil {
 			return nil, fmt.Errorf("the view %s cannot be read: %w", name, err)
 		}
@@ -39,7 +44,7 @@ func (v *views) page(status int, name string, data any) (answer, error) {
 
 // fragment renders a piece of a page, for htmx.
 func (v *views) fragment(status int, name string, data any) (answer, error) {
-	return v.render(status, name, "content", data)
+	return v.render(status, name, "fragment", data)
 }
 
 func (v *views) render(status int, name, part string, data any) (answer, error) {
@@ -89,31 +94,67 @@ func (s *Server) dashboard(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	query := parseQuery(r.URL.RawQuery)
-	view := dashboardView{User: user, Text: query.Get("q")}
-	page, err := positive(query, "page", 1)
-	if err != nil {
-		page = 1 // an old bookmark still finds the dashboard
+	members, err := s.members(r)
+	if errors.Is(err, errBadPage) {
+		// An old bookmark still finds the dashboard.
+		first := *r
+		first.URL = &url.URL{RawQuery: membersQuery(searchedText(r), 1)}
+		members, err = s.members(&first)
 	}
-	view.Users = usersFragmentPath(view.Text, page)
-	return s.views.page(http.StatusOK, "dashboard", view)
+	if err != nil {
+		return answer{}, err
+	}
+	return s.views.page(http.StatusOK, "dashboard", dashboardView{
+		User:    user,
+		Since:   user.view().Since(),
+		Text:    searchedText(r),
+		Members: members,
+	})
 }
 
 type dashboardView struct {
-	User  account
-	Text  string // what is searched for
-	Users string // where htmx finds the first fragment
+	User    account
+	Since   string
+	Text    string // what is searched for
+	Members usersView
 }
 
-func usersFragmentPath(text string, page int64) string {
-	query := url.Values{"q": {text}, "page": {strconv.FormatInt(page, 10)}}
-	return "/htmx/users?" + query.Encode()
+func searchedText(r *http.Request) string { return parseQuery(r.URL.RawQuery).Get("q") }
+
+func membersQuery(text string, page int64) string {
+	return url.Values{"q": {text}, "page": {strconv.FormatInt(page, 10)}}.Encode()
+}
+
+// neighbour is a page of the list beside the one that is shown.
+type neighbour struct {
+	Page     string // the dashboard with it
+	Fragment string // where htmx finds it
+}
+
+func neighbourAt(text string, page int64) *neighbour {
+	query := "?" + membersQuery(text, page)
+	return &neighbour{dashboardPath + query, "/htmx/users" + query}
 }
 
 type usersView struct {
 	usersData
-	Previous string // where htmx finds the neighbouring pages, "" if there is none
-	Next     string
+	Previous, Next *neighbour // nil if there is none
+}
+
+// members is what the request's search finds, as the dashboard shows it.
+func (s *Server) members(r *http.Request) (usersView, error) {
+	found, err := s.findUsers(r)
+	if err != nil {
+		return usersView{}, err
+	}
+	view := usersView{usersData: found}
+	if found.Page > 1 {
+		view.Previous = neighbourAt(searchedText(r), min(found.Page-1, found.Pages))
+	}
+	if found.Page < found.Pages {
+		view.Next = neighbourAt(searchedText(r), found.Page+1)
+	}
+	return view, nil
 }
 
 // usersFragment is the table of the dashboard, for one page of one search.
@@ -127,17 +168,12 @@ func (s *Server) usersFragment(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	found, err := s.findUsers(r)
+	view, err := s.members(r)
 	if err != nil {
 		return answer{}, err
 	}
-	view := usersView{usersData: found}
-	text := parseQuery(r.URL.RawQuery).Get("q")
-	if found.Page > 1 {
-		view.Previous = usersFragmentPath(text, min(found.Page-1, found.Pages))
-	}
-	if found.Page < found.Pages {
-		view.Next = usersFragmentPath(text, found.Page+1)
-	}
 	return s.views.fragment(http.StatusOK, "users", view)
 }
+
+// Status serves the view.
+func (p problem) Status() int { return p.status }
