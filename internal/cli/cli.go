@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func newRoot(env Env) *cobra.Command {
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	flags := root.PersistentFlags()
-	flags.StringVar(&o.project, "project", firstNonEmpty(env.Getenv("CUTOVER_PROJECT"), "cutover"), "name of the environment; several can run side by side")
+	flags.StringVar(&o.project, "project", cmp.Or(env.Getenv("CUTOVER_PROJECT"), "cutover"), "name of the environment; several can run side by side")
 	flags.StringVar(&o.planFile, "plan", "", "plan `file` (default $CUTOVER_PLAN, ./cutover.yaml, fixtures/p2k16/cutover.yaml)")
 	flags.StringVar(&o.progress, "progress", string(event.Auto), "how progress is shown on stderr: auto, tty, plain, json, quiet")
 	flags.BoolVar(&o.json, "json", false, "print the result as one JSON document on stdout")
@@ -152,13 +153,4 @@ func (o *options) operator() string {
 		return filepath.Base(home)
 	}
 	return fmt.Sprintf("uid %d", os.Getuid())
-}
-
-func firstNonEmpty(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

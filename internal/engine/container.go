@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -111,12 +110,6 @@ func (e *Engine) Start(ctx context.Context, name string) error {
 // Kill ends a container with SIGKILL. The engine does not restart it.
 func (e *Engine) Kill(ctx context.Context, name string) error {
 	return e.wrap("kill "+name, e.api.ContainerKill(ctx, name, "KILL"))
-}
-
-// Stop asks a container to end and kills it after the grace period.
-func (e *Engine) Stop(ctx context.Context, name string, grace time.Duration) error {
-	seconds := int(grace.Round(time.Second).Seconds())
-	return e.wrap("stop "+name, e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &seconds}))
 }
 
 // Pause freezes a container's processes.

@@ -23,9 +23,6 @@ const (
 	Quiet Mode = "quiet"
 )
 
-// Modes lists what --progress takes.
-func Modes() []Mode { return []Mode{Auto, TTY, Plain, JSON, Quiet} }
-
 // Renderer is a Sink that shows events. Close ends what it shows.
 type Renderer interface {
 	Sink

@@ -38,8 +38,8 @@ func (s *Stack) composeService() (api.Compose, error) {
 	return service, nil
 }
 
-// load reads the compose file with exactly the model's variables: what else
-// the shell has set does not reach it.
+// load reads the compose file with the model's variables, which win over what
+// the shell has set.
 func (m Model) load(ctx context.Context, service api.Compose) (*types.Project, error) {
 	variables := make([]string, 0, len(m.Env))
 	for name, value := range m.Env {
