@@ -32,16 +32,16 @@ test: lint unit e2e ## formatting, vet, lint, unit and end-to-end tests
 
 unit: ## unit tests with the race detector
 	@$(NEED) go gcc
-	go test -race -timeout 5m ./cmd/... ./internal/...
+	go test -race -timeout 5m ./cmd/... ./internal/... ./fixtures/...
 
 e2e: ## end-to-end tests against real containers
-	@$(NEED) go docker
+	@$(NEED) go docker chromium
 	go test -count=1 -timeout 30m -v $(E2E_FLAGS) ./e2e/...
 	go test -count=1 -timeout 10m -tags edgeimage ./internal/edge
 
 lint: ## formatting, vet, staticcheck, and the direction of imports
 	@$(NEED) go
-	@unformatted=$$(gofmt -l cmd internal e2e); test -z "$$unformatted" || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l cmd internal e2e fixtures); test -z "$$unformatted" || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	$(LINT) staticcheck ./...
 	$(LINT) depguard ./...
@@ -49,7 +49,8 @@ lint: ## formatting, vet, staticcheck, and the direction of imports
 bench: ## ratios measured in one run
 	@$(NEED) go docker
 	go test -run '^$$' -bench . -benchtime 2s ./internal/...
+	go test -run '^$$' -bench EdgeCPU -benchtime 1x -tags edgeimage ./internal/edge
 
 verify: ## the long checks: minutes of load, many kills (VERIFY_SECONDS=60)
-	@$(NEED) go docker
+	@$(NEED) go docker chromium
 	go test -count=1 -timeout 120m -v -run 'Verify' ./e2e/... -args -verify

@@ -2,6 +2,7 @@
 ARG BASE=cutover-base
 FROM ${BASE}
 CMD ["goapp"]
+HEALTHCHECK --interval=3s --timeout=3s --retries=3 --start-period=30s CMD ["goapp", "healthcheck"]
 
 RUN apt-packages libjs-htmx \
  && groupadd --gid 10102 goapp \

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cutover-dev/cutover/internal/cli"
 	"github.com/cutover-dev/cutover/internal/engine"
+	"github.com/cutover-dev/cutover/internal/plan"
 	"github.com/cutover-dev/cutover/internal/stack"
 )
 
@@ -29,8 +30,12 @@ type environment struct {
 	engine  *engine.Engine
 	stack   *stack.Stack
 	compose compose.ComposeStack
-	address string // the edge: http://127.0.0.1:PORT
-	failed  atomic.Bool
+	// Where edge and guard are, as http://127.0.0.1:PORT.
+	address, guardAddress string
+	started               time.Time
+	// variables are those of the command's environment that differ from freePorts.
+	variables map[string]string
+	failed    atomic.Bool
 }
 
 var environments atomic.Int64
@@ -38,7 +43,7 @@ var environments atomic.Int64
 // startEnvironment brings up a stack of its own with testcontainers and
 // prepares it with the command.
 func startEnvironment(ctx context.Context) (_ *environment, err error) {
-	env := &environment{project: fmt.Sprintf("%s%d-%d", projectPrefix, os.Getpid(), environments.Add(1))}
+	env := &environment{started: time.Now(), project: fmt.Sprintf("%s%d-%d", projectPrefix, os.Getpid(), environments.Add(1))}
 	if env.engine, err = engine.Connect(ctx); err != nil {
 		return nil, err
 	}
@@ -50,7 +55,11 @@ func startEnvironment(ctx context.Context) (_ *environment, err error) {
 	if env.stack, err = newStack(env.engine, env.project); err != nil {
 		return nil, err
 	}
-	model, err := env.stack.Prepare(ctx)
+	p, err := plan.Load("../fixtures/p2k16/cutover.yaml")
+	if err != nil {
+		return nil, err
+	}
+	model, err := env.stack.Prepare(ctx, p.Edge.Variables())
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +75,7 @@ func startEnvironment(ctx context.Context) (_ *environment, err error) {
 		return nil, fmt.Errorf("%w\n%s", err, env.logs(ctx))
 	}
 	env.address = "http://127.0.0.1:" + model.Env["CUTOVER_EDGE_HTTP_PORT"]
+	env.guardAddress = "http://127.0.0.1:" + model.Env["CUTOVER_GUARD_PORT"]
 	for _, args := range [][]string{{"db", "seed"}, {"plan", "--adopt"}} {
 		if run := env.run(ctx, args...); run.code != 0 {
 			return nil, fmt.Errorf("cutover %s: exit code %d: %s", strings.Join(args, " "), run.code, run.stderr)
@@ -180,12 +190,19 @@ type commandRun struct {
 
 // run runs a cutover command on the environment, inside this process.
 func (env *environment) run(ctx context.Context, args ...string) commandRun {
-	return runCommand(ctx, append([]string{"--project", env.project}, args...)...)
+	return runCommand(ctx, env.getenv, append([]string{"--project", env.project}, args...)...)
 }
 
-func runCommand(ctx context.Context, args ...string) commandRun {
+func (env *environment) getenv(name string) string {
+	if value, ok := env.variables[name]; ok {
+		return value
+	}
+	return freePorts(name)
+}
+
+func runCommand(ctx context.Context, getenv func(string) string, args ...string) commandRun {
 	var stdout, stderr bytes.Buffer
-	code := cli.Run(ctx, cli.Env{Args: args, Dir: ".", Stdout: &stdout, Stderr: &stderr, Getenv: freePorts})
+	code := cli.Run(ctx, cli.Env{Args: args, Dir: ".", Stdout: &stdout, Stderr: &stderr, Getenv: getenv})
 	return commandRun{code, stdout.String(), stderr.String()}
 }
 
@@ -207,8 +224,12 @@ type status struct {
 		Weight   float64
 		Measured *float64
 	}
-	Services []struct{ Name, State, Health string }
-	Guard    struct{ Reachable bool }
+	Services   []struct{ Name, State, Health string }
+	Guard      struct{ Reachable bool }
+	BreakGlass struct {
+		Active bool
+		Reason string
+	} `json:"break_glass"`
 }
 
 func (s status) weight(t *testing.T, route string) float64 {

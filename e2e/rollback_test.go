@@ -89,9 +89,9 @@ func TestBadRequestsAreRefused(t *testing.T) {
 	}
 	assert.Equal(t, before.Generation, env.status(t).Generation, "nothing was changed")
 
-	run := runCommand(t.Context(), "--project", "no-such-environment", "status")
+	run := runCommand(t.Context(), freePorts, "--project", "no-such-environment", "status")
 	assert.Equal(t, 5, run.code)
 	assert.Contains(t, run.stderr, "no-such-environment")
-	run = runCommand(t.Context(), "--project", "No Name", "status")
+	run = runCommand(t.Context(), freePorts, "--project", "No Name", "status")
 	assert.Equal(t, 2, run.code)
 }

@@ -12,25 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cutover-dev/cutover/internal/engine"
+	"github.com/cutover-dev/cutover/internal/stack"
 )
 
 // The command alone makes an environment, finds it again, and removes it
 // without a trace.
 func TestUpAndDown(t *testing.T) {
-	project := fmt.Sprintf("%s%d-up", projectPrefix, os.Getpid())
-	e, err := engine.Connect(t.Context())
-	require.NoError(t, err)
-	s, err := newStack(e, project)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		assert.NoError(t, s.Down(ctx, true))
-		assert.NoError(t, os.RemoveAll(s.Dir()))
-		assert.NoError(t, e.Close())
-	})
-	env := &environment{project: project, engine: e, stack: s}
-	env.keepArtifacts(t)
+	env := ownEnvironment(t, "up", nil)
+	s := env.stack
 
 	// Interrupted at some moment, it goes on from there.
 	for _, after := range []time.Duration{300 * time.Millisecond, 2 * time.Second} {
@@ -43,7 +32,7 @@ func TestUpAndDown(t *testing.T) {
 	env.must(t, "up")
 	t.Logf("up after an interruption: %s", time.Since(begin).Round(time.Millisecond))
 	first := env.containers(t)
-	require.Len(t, first, 7)
+	require.Len(t, first, len(stack.ServiceNames()))
 
 	begin = time.Now()
 	env.must(t, "up")
@@ -57,7 +46,8 @@ func TestUpAndDown(t *testing.T) {
 	}
 
 	// Down keeps the data: the session and the password survive it.
-	env.address = env.edgeAddress(t)
+	env.findAddresses(t)
+	address := env.address
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	person := env.newVisitor(transport)
@@ -70,16 +60,32 @@ func TestUpAndDown(t *testing.T) {
 	begin = time.Now()
 	env.must(t, "up")
 	t.Logf("up after down: %s", time.Since(begin).Round(time.Millisecond))
-	assert.Equal(t, env.address, env.edgeAddress(t), "the picked port is kept")
+	env.findAddresses(t)
+	assert.Equal(t, address, env.address, "the picked port is kept")
 	transport.CloseIdleConnections()
 	assert.Equal(t, "user5", person.me(t))
 
 	env.must(t, "down", "--volumes")
-	volumes, err := e.Volumes(t.Context(), engine.LabelProject+"="+project)
+	volumes, err := env.engine.Volumes(t.Context(), engine.LabelProject+"="+env.project)
 	require.NoError(t, err)
 	assert.Empty(t, volumes)
 	assert.NoDirExists(t, s.Dir(), "no secret stays on this machine")
 	assert.Contains(t, env.must(t, "down"), "nothing was removed")
+}
+
+// ownEnvironment is one that a story brings up with the command alone; nothing
+// of it stays.
+func ownEnvironment(t *testing.T, name string, variables map[string]string) *environment {
+	t.Helper()
+	env := &environment{project: fmt.Sprintf("%s%d-%s", projectPrefix, os.Getpid(), name), started: time.Now(), variables: variables}
+	var err error
+	env.engine, err = engine.Connect(t.Context())
+	require.NoError(t, err)
+	env.stack, err = newStack(env.engine, env.project)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, env.close()) })
+	env.keepArtifacts(t)
+	return env
 }
 
 // containers are the IDs of the environment's containers.
@@ -94,9 +100,11 @@ func (env *environment) containers(t *testing.T) []string {
 	return ids
 }
 
-func (env *environment) edgeAddress(t *testing.T) string {
+// findAddresses asks where the environment's ports are published.
+func (env *environment) findAddresses(t *testing.T) {
 	t.Helper()
 	_, ports, err := env.stack.Services(t.Context())
 	require.NoError(t, err)
-	return fmt.Sprintf("http://127.0.0.1:%d", ports.EdgeHTTP)
+	env.address = fmt.Sprintf("http://127.0.0.1:%d", ports.EdgeHTTP)
+	env.guardAddress = fmt.Sprintf("http://127.0.0.1:%d", ports.Guard)
 }

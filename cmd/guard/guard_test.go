@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -156,6 +157,46 @@ func TestRollback_SaysThatItIsNeitherAppliedNorRecorded(t *testing.T) {
 	assert.False(t, moved.Applied)
 	assert.False(t, moved.Recorded)
 	assert.True(t, moved.State.Latched, "it is no refusal")
+}
+
+func TestRollback_WithBrokenGlassIsRecorded(t *testing.T) {
+	site := newSite(t)
+	guard := site.serve()
+	site.adoptPlan()
+	site.route(25)
+	require.NoError(t, guard.cmd.Process.Kill())
+	require.Error(t, guard.cmd.Wait())
+	site.edge.server.Close()
+	site.python.Close()
+	glass := filepath.Join(site.dir, "break-glass")
+	require.NoError(t, os.WriteFile(glass, []byte(`{"actor":"ola","reason":"fire","time":"2026-01-02T03:04:05Z"}`), 0o600))
+
+	moved, code := site.rollback("--actor", "kari", "--reason", "r")
+
+	assert.Equal(t, exitOK, code)
+	assert.True(t, moved.Applied)
+	assert.True(t, moved.Recorded)
+	assert.True(t, moved.State.Latched)
+	assert.Equal(t, "ola", moved.Event.Actor)
+	assert.Equal(t, "break-glass", moved.Event.Evidence["cause"])
+	moved, code = site.rollback("--actor", "kari", "--reason", "r")
+	assert.Equal(t, exitOK, code)
+	assert.Nil(t, moved.Event)
+}
+
+func TestServe_WatchesTheEdge(t *testing.T) {
+	site := newSite(t)
+	site.edge.count(3)
+	guard := site.serve()
+	site.edge.count(4)
+
+	require.Eventually(t, func() bool {
+		_, out, _ := site.run("get", guard.public+"/metrics")
+		return strings.Contains(out, `cutover_edge_requests_total{backend="go",code="2xx",route="auth"} 7`)
+	}, 5*time.Second, 50*time.Millisecond)
+	site.edge.mu.Lock()
+	defer site.edge.mu.Unlock()
+	assert.Equal(t, 1, site.edge.wholeReadings)
 }
 
 func TestRollback_AsksPythonTheWayOfTheUsers(t *testing.T) {
@@ -358,6 +399,9 @@ type edgeServer struct {
 	server *http.Server
 	mu     sync.Mutex
 	table  edge.Table
+
+	counted       uint64 // requests, which is also the sequence
+	wholeReadings int
 }
 
 func newEdgeServer(t *testing.T, socket string) *edgeServer {
@@ -368,9 +412,7 @@ func newEdgeServer(t *testing.T, socket string) *edgeServer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /table", e.get)
 	mux.HandleFunc("PUT /table", e.put)
-	mux.HandleFunc("GET /counters", func(w http.ResponseWriter, _ *http.Request) {
-		assert.NoError(t, json.NewEncoder(w).Encode(edge.Counters{Epoch: "e"}))
-	})
+	mux.HandleFunc("GET /counters", e.counters)
 	e.server = &http.Server{Handler: mux}
 	ended := make(chan error, 1)
 	go func() { ended <- e.server.Serve(listener) }()
@@ -400,6 +442,26 @@ func (e *edgeServer) put(w http.ResponseWriter, r *http.Request) {
 		e.table = table
 	}
 	_ = json.NewEncoder(w).Encode(map[string]uint64{"generation": e.table.Generation})
+}
+
+func (e *edgeServer) count(requests uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.counted += requests
+}
+
+func (e *edgeServer) counters(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	answer := edge.Counters{Epoch: "e p&och", Sequence: e.counted}
+	known := r.FormValue("epoch") == answer.Epoch
+	if !known {
+		e.wholeReadings++
+	}
+	if !known || r.FormValue("since") != strconv.FormatUint(e.counted, 10) {
+		answer.Requests = map[string]map[edge.System]edge.Classes{"auth": {edge.Go: {"2xx": e.counted}}}
+	}
+	_ = json.NewEncoder(w).Encode(answer) // a guard that was killed does not read it
 }
 
 func (e *edgeServer) weight() edge.Weight {

@@ -76,7 +76,7 @@ func (c *serveCommand) serve(ctx context.Context, cfg config, log *slog.Logger) 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return control.Serve(ctx, socket, server.API(), log) })
 	group.Go(func() error { return control.Serve(ctx, public, server.Public(), log) })
-	group.Go(func() error { traffic.Watch(ctx, client.Counters, log); return nil })
+	group.Go(func() error { traffic.Watch(ctx, client.CountersSince, log); return nil })
 	group.Go(func() error { writer.Run(ctx); return nil })
 	err = group.Wait()
 

@@ -1,11 +1,11 @@
 """The forms that the application's answers have."""
 
 import msgspec
-from flask import Response
+from flask import Response, request
 
 
-def success(data: object) -> Response:
-    return json_answer({"status": "success", "data": data, "message": None})
+def success(data: object, status: int = 200) -> Response:
+    return json_answer({"status": "success", "data": data, "message": None}, status)
 
 
 def failure(message: str, status: int) -> Response:
@@ -14,6 +14,12 @@ def failure(message: str, status: int) -> Response:
 
 def json_answer(document: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(document) + b"\n", status, content_type="application/json")
+
+
+def with_slash() -> Response:
+    """Sends the client to the address of the current request, with a slash at its end."""
+    query = request.query_string.decode("latin-1")
+    return redirect(f"{request.path}/" + (f"?{query}" if query else ""), 308)
 
 
 def redirect(location: str, status: int) -> Response:

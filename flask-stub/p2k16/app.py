@@ -4,10 +4,16 @@ from dataclasses import dataclass
 
 from flask import Flask, Response, request
 
-from p2k16 import auth, errors, health, metrics, pages, sessions, users
+from p2k16 import auth, badges, errors, health, memberships, metrics, pages, reset, sessions, tools, users
 from p2k16.accounts import Accounts
 from p2k16.config import THREADS, Config
 from p2k16.database import Database
+from p2k16.hook import Hook
+from p2k16.jobs import Expiry
+from p2k16.logins import Logins
+from p2k16.mail import Mail
+from p2k16.memberships import Memberships
+from p2k16.tools import Tools
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -18,12 +24,17 @@ class Process:
 
     database: Database
     metrics: metrics.Metrics
+    expiry: Expiry | None
 
     def open(self) -> None:
         self.database.open()
         self.metrics.read_memory()
+        if self.expiry:
+            self.expiry.start()
 
     def close(self) -> None:
+        if self.expiry:
+            self.expiry.stop()
         self.database.close()
 
 
@@ -49,10 +60,27 @@ def create_app(config: Config) -> Flask:
     )
     auth.login_manager(accounts).init_app(app)
 
+    kept_tools = Tools(database)
+    kept_memberships = Memberships(database)
     counts = metrics.Metrics()
-    app.register_blueprint(auth.blueprint(accounts))
-    app.register_blueprint(users.blueprint(accounts))
-    app.register_blueprint(pages.blueprint(accounts))
+    app.register_blueprint(auth.blueprint(database, accounts, Logins(database, config.session_ttl)))
+    app.register_blueprint(
+        reset.blueprint(
+            reset.Reset(
+                database,
+                accounts,
+                reset.Links(config.secret_key, config.reset_ttl),
+                Mail(config.smtp_host, config.smtp_port),
+                config.public_url,
+                config.bcrypt_cost,
+            )
+        )
+    )
+    app.register_blueprint(users.blueprint(database, accounts, config.bcrypt_cost))
+    app.register_blueprint(badges.blueprint(database))
+    app.register_blueprint(tools.blueprint(kept_tools, Hook(config.hook_url)))
+    app.register_blueprint(memberships.blueprint(database, kept_memberships))
+    app.register_blueprint(pages.blueprint(database, accounts, kept_tools, kept_memberships))
     app.register_blueprint(health.blueprint(database, app.session_interface))
     app.register_blueprint(metrics.blueprint(counts))
     errors.register(app)
@@ -64,5 +92,5 @@ def create_app(config: Config) -> Flask:
             response.headers["Cache-Control"] = "no-store"
         return response
 
-    app.extensions["p2k16"] = Process(database, counts)
+    app.extensions["p2k16"] = Process(database, counts, Expiry(database, config.job_interval) if config.jobs else None)
     return app

@@ -8,12 +8,13 @@ import msgspec
 from flask import Blueprint, Flask, Response, current_app, render_template, request, session
 from flask_login import current_user, login_required, login_user
 
-from p2k16 import answers, errors, passwords
+from p2k16 import answers, bodies, circles, errors, ids, passwords, sessions
 from p2k16.accounts import Account, Accounts
+from p2k16.database import Database
+from p2k16.logins import Logins
 
 WRONG = "Invalid username or password."
 INCOMPLETE = "Username and password are required."
-NOT_AN_OBJECT = "The request body must be a JSON object."
 
 HOME = "/dashboard"
 
@@ -62,22 +63,19 @@ class Credentials(msgspec.Struct):
         return self.username or self.email or ""
 
 
-def blueprint(accounts: Accounts) -> Blueprint:
+def blueprint(database: Database, accounts: Accounts, logins: Logins) -> Blueprint:
     routes = Blueprint("auth", __name__, url_prefix="/api/auth")
 
     @routes.post("/login")
     def login() -> Response:
-        try:
-            credentials = _credentials()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return answers.failure(NOT_AN_OBJECT, 400)
+        credentials = _credentials()
         if not credentials.name or not credentials.password:
             return _refusal(INCOMPLETE, 400)
         account = accounts.by_login(credentials.name)
         right = passwords.verify(credentials.password, account.password_hash if account else None)
         if not (account and right and account.enabled):
             return _refusal(WRONG, 401)
-        _start_session(account)
+        _start_session(account, logins)
         if errors.came_from_a_page():
             response = answers.redirect(local_path(request.form.get("next", "")), 303)
         else:
@@ -87,6 +85,8 @@ def blueprint(accounts: Accounts) -> Blueprint:
 
     @routes.post("/logout")
     def logout() -> Response:
+        if session.id and (account_id := _id_in_session()) is not None:
+            logins.end(session.id, account_id)
         session.end()
         response = answers.redirect("/login", 303) if errors.came_from_a_page() else answers.success(None)
         response.delete_cookie("user_id", **_cookie_attributes())
@@ -95,7 +95,8 @@ def blueprint(accounts: Accounts) -> Blueprint:
     @routes.get("/me")
     @login_required
     def me() -> Response:
-        return answers.success({"user": current_user.to_json()})
+        administrator = circles.is_administrator(database, current_user.id)
+        return answers.success({"user": current_user.to_json(), "administrator": administrator})
 
     return routes
 
@@ -108,7 +109,7 @@ def local_path(path: str) -> str:
 def _credentials() -> Credentials:
     if errors.came_from_a_page():
         return Credentials(username=request.form.get("username"), password=request.form.get("password"))
-    return msgspec.json.decode(request.get_data(), type=Credentials)
+    return bodies.read(Credentials)
 
 
 def _refusal(message: str, status: Literal[400, 401]) -> Response:
@@ -123,14 +124,24 @@ def _refusal(message: str, status: Literal[400, 401]) -> Response:
     return Response(page, status)
 
 
-def _start_session(account: Account) -> None:
-    session.renew()
+def _start_session(account: Account, logins: Logins) -> None:
+    before = session.get("_user_id")
+    id = sessions.new_id()
+    logins.start(id, account.id)
+    session.renew(id)
     # What the visitor collected before the login stays; what belonged to someone else does not.
-    if session.get("_user_id") not in (None, account.get_id()):
+    if before not in (None, account.get_id()):
         session.clear()
     login_user(account)
     session["_permanent"] = True
     session["created_by"] = "python"
+
+
+def _id_in_session() -> int | None:
+    """Returns the account that the session is of, whether or not it still exists."""
+    text = session.get("_user_id")
+    id = ids.parse(text) if isinstance(text, str) else None
+    return id if id is not None and id <= ids.MAX_ID else None
 
 
 def _cookie_attributes() -> dict[str, object]:

@@ -29,6 +29,14 @@ class Config:
     session_ttl: int
     cookie_secure: bool
     time_zone: str
+    smtp_host: str
+    smtp_port: int
+    hook_url: str
+    public_url: str
+    bcrypt_cost: int
+    reset_ttl: int
+    jobs: bool
+    job_interval: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
@@ -41,6 +49,7 @@ class Config:
             except ValueError as error:
                 raise ConfigError(f"{name}: {error}") from error
 
+        smtp_host, smtp_port = read("SMTP_ADDR", _address)
         return cls(
             database_url=read("DATABASE_URL", _database_url),
             database_password=read("DATABASE_PASSWORD_FILE", _secret),
@@ -50,6 +59,14 @@ class Config:
             session_ttl=read("SESSION_TTL", _seconds, "3600"),
             cookie_secure=read("COOKIE_SECURE", _boolean, "true"),
             time_zone=read("TZ", _time_zone, "Europe/Oslo"),
+            smtp_host=smtp_host,
+            smtp_port=smtp_port,
+            hook_url=read("HOOK_URL", _http_url),
+            public_url=read("PUBLIC_URL", _public_url),
+            bcrypt_cost=read("BCRYPT_COST", _bcrypt_cost, "12"),
+            reset_ttl=read("RESET_TTL", _seconds, "3600"),
+            jobs=read("JOBS", _boolean, "false"),
+            job_interval=read("JOB_INTERVAL", _seconds, "60"),
         )
 
 
@@ -72,6 +89,34 @@ def _redis_url(text: str) -> str:
         raise ValueError(f"{text!r} is not of the form redis://host:port/database")
     url.port  # raises ValueError when it is not a port
     return text
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r} is not of the form host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _http_url(text: str, schemes: tuple[str, ...] = ("http",)) -> str:
+    wanted = " or ".join(f"{scheme}://host:port" for scheme in schemes)
+    url = urlsplit(text)
+    if url.scheme not in schemes or not url.hostname or url.query or url.fragment or not text.isprintable():
+        raise ValueError(f"{text!r} is not of the form {wanted}")
+    url.port  # raises ValueError when it is not a port
+    return text
+
+
+def _public_url(text: str) -> str:
+    if text.endswith("/"):
+        raise ValueError(f"{text!r} ends with a slash")
+    return _http_url(text, ("http", "https"))
+
+
+def _bcrypt_cost(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 4 <= int(text) <= 14):
+        raise ValueError(f"{text!r} is not a number from 4 to 14")
+    return int(text)
 
 
 def _secret(path: str) -> str:

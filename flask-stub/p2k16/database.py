@@ -7,6 +7,7 @@ from time import monotonic
 
 import psycopg
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 from psycopg.rows import RowFactory, tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -16,6 +17,8 @@ CONNECT_LIMIT = 0.8
 QUERY_LIMIT = 1.5
 # The server gives up before the client does: its connection can then be used again.
 STATEMENT_TIMEOUT_MS = 1400
+# A transaction has several statements, and the time of one.
+_BEGIN = "BEGIN; SET LOCAL statement_timeout = 1000"
 
 
 class DeadlinePassed(psycopg.OperationalError):
@@ -40,6 +43,26 @@ class Connection(psycopg.Connection):
                 wanted = generator.send(ready)
         except StopIteration as result:
             return result.value
+
+
+class Transaction:
+    """The statements that are done together or not at all."""
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+
+    def query[Row](
+        self,
+        sql: str,
+        parameters: dict[str, object] | None = None,
+        rows: RowFactory[Row] = tuple_row,
+    ) -> list[Row]:
+        """Returns what one statement selects or returns."""
+        return self._connection.cursor(row_factory=rows).execute(sql, parameters).fetchall()
+
+    def execute(self, sql: str, parameters: dict[str, object] | None = None) -> int:
+        """Runs a statement that returns no rows; returns how many it changed."""
+        return self._connection.execute(sql, parameters).rowcount
 
 
 class Database:
@@ -83,13 +106,38 @@ class Database:
         parameters: dict[str, object] | None = None,
         rows: RowFactory[Row] = tuple_row,
         limit: float = QUERY_LIMIT,
+        prepare: bool | None = None,
     ) -> list[Row]:
-        """Returns what one statement selects; raises Unavailable at the latest after limit seconds."""
+        """Returns what one statement selects; raises Unavailable at the latest after limit seconds.
+
+        A statement that is asked often is prepared, unless prepare is False: then it is planned for these parameters.
+        """
+        with self._connection(limit) as connection:
+            return connection.cursor(row_factory=rows).execute(sql, parameters, prepare=prepare).fetchall()
+
+    @contextmanager
+    def transaction(self, limit: float = QUERY_LIMIT) -> Iterator[Transaction]:
+        """Commits what is done in it, unless it is left by an exception; raises Unavailable as query does.
+
+        After that the changes may have been made nevertheless: the answer to the commit may be what did not come.
+        Whoever is in it must ask nothing of the Database itself, which could have no connection left.
+        """
+        with self._connection(limit) as connection:
+            connection.execute(_BEGIN, prepare=False)
+            try:
+                yield Transaction(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
+
+    @contextmanager
+    def _connection(self, limit: float) -> Iterator[Connection]:
         deadline = monotonic() + limit
         with self._breaker.call():
             try:
-                with self._connection(deadline) as connection:
-                    return connection.cursor(row_factory=rows).execute(sql, parameters).fetchall()
+                with self._pooled_connection(deadline) as connection:
+                    yield connection
             except (PoolTimeout, DeadlinePassed):
                 raise
             # One statement was too slow, or one connection was cut: the others' queries may well work.
@@ -99,7 +147,7 @@ class Database:
                 raise Unavailable("connection lost") from error
 
     @contextmanager
-    def _connection(self, deadline: float) -> Iterator[Connection]:
+    def _pooled_connection(self, deadline: float) -> Iterator[Connection]:
         connection = self._live_connection(deadline)
         try:
             connection.deadline = deadline
@@ -120,6 +168,15 @@ class Database:
                 return connection
             connection.close()
             self._pool.putconn(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    # One that waits for an answer will be closed; the server ends its transaction then.
+    if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            connection.close()
 
 
 def _hung_up(connection: Connection) -> bool:

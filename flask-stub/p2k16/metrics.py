@@ -3,25 +3,30 @@
 import logging
 import os
 import re
-import secrets
 from time import monotonic
 
 from flask import Blueprint, Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from p2k16 import trace
+
 SERVICE = "python"
 UNMATCHED = "other"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+# What an answer can be. (To a route that is not known or a method that it has not: see UNMATCHED.)
+STATUSES = (200, 201, 302, 303, 308, 400, 401, 403, 404, 409, 413, 500, 503)
 
 # Asked every second or two by machines: a line for each would bury the others.
 QUIET_ROUTES = ("/health", "/metrics")
 
+# Whoever reads such a path may do what it is for.
+SECRET_ROUTES = ("/api/auth/reset/{token}",)
+
 ROUTE = "p2k16.route"
 
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
-_REQUEST_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 _logger = logging.getLogger("p2k16.request")
 
@@ -51,7 +56,7 @@ class Metrics:
 
     def declare(self, method: str, route: str) -> None:
         """Makes a route's series exist before its first request, so that an increase from 0 is seen."""
-        for status in (200, 500):
+        for status in STATUSES:
             self._requests.labels(SERVICE, method, route, status)
         self._duration.labels(SERVICE, method, route)
 
@@ -105,12 +110,13 @@ class Observer:
         self._metrics.count(method, route, status, seconds)
         if route in QUIET_ROUTES and status == 200:
             return
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
         _logger.info(
             "request",
             extra={
-                "request_id": _request_id(environ),
+                "request_id": trace.request_id(environ),
                 "method": method,
-                "path": environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),
+                "path": route if route in SECRET_ROUTES else path,
                 "route": route,
                 "status": status,
                 "ms": round(seconds * 1000, 1),
@@ -145,9 +151,3 @@ def blueprint(metrics: Metrics) -> Blueprint:
 def pattern(rule: str) -> str:
     """Writes Flask's "/users/<int:id>" as "/users/{id}"."""
     return _PARAMETER.sub(r"{\1}", rule)
-
-
-def _request_id(environ) -> str:
-    """Returns the id that the edge gave the request, else a new one."""
-    id = environ.get("HTTP_X_REQUEST_ID", "")
-    return id if _REQUEST_ID.fullmatch(id) else secrets.token_hex(16)

@@ -1,4 +1,4 @@
-"""Checks passwords against the two kinds of hashes that the accounts have."""
+"""Makes hashes of passwords, and checks passwords against the two kinds that the accounts have."""
 
 import re
 
@@ -7,6 +7,10 @@ from passlib.hash import sha512_crypt
 
 # bcrypt looks at no more than this; newer libraries refuse longer passwords instead of cutting them.
 BCRYPT_BYTES = 72
+
+SHORTEST = 8
+LONGEST = 1000
+BAD_PASSWORD = "A password has 8 to 1000 characters."
 
 # Of a password that nobody knows, and as dear to check as most members' hashes.
 _NOBODYS_HASH = "$2b$06$6XxbMiTm2ra074oWZwGu2uPr8MTxGhJ1tNvojW9P9NPm47wIWYlTK"
@@ -26,8 +30,22 @@ def verify(password: str, hash: str | None) -> bool:
     return False
 
 
+def is_good(password: str | None) -> bool:
+    """Whether somebody may choose this password."""
+    return password is not None and SHORTEST <= len(password) <= LONGEST and "\0" not in password
+
+
+def hash(password: str, cost: int) -> str:
+    """Returns a new hash, of the kind $2b$."""
+    return bcrypt.hashpw(_cut(password), bcrypt.gensalt(cost)).decode()
+
+
 def _verify_bcrypt(password: str, hash: str) -> bool:
-    return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], hash.encode())
+    return bcrypt.checkpw(_cut(password), hash.encode())
+
+
+def _cut(password: str) -> bytes:
+    return password.encode()[:BCRYPT_BYTES]
 
 
 def _verify_sha512(password: str, hash: str) -> bool:

@@ -7,6 +7,7 @@ application wrote meanwhile nor brings a session back that it ended.
 
 import logging
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -92,14 +93,14 @@ class SharedSession(SessionMixin):
     def __init__(self, id: str | None, read: Callable[[str], bytes | None]):
         self.id = id
         self.record: bytes | None = None
-        self.renewed = False
+        self.new_id: str | None = None
         self.ended = False
         self._read = read
         self._values: Values | None = None
 
-    def renew(self) -> None:
+    def renew(self, id: str) -> None:
         """Gives the session another id, so that an id planted before a login is worth nothing after it."""
-        self.renewed = True
+        self.new_id = id
 
     def end(self) -> None:
         """Deletes the session, whatever it holds."""
@@ -176,7 +177,7 @@ class SharedSessionInterface(RedisSessionInterface):
             return None
         if not session.was_read:
             return None
-        if session.renewed or (session and not session.record):
+        if session.new_id or (session and not session.record):
             return self._store_anew(session)
         if not session.record:
             return None
@@ -214,16 +215,21 @@ class SharedSessionInterface(RedisSessionInterface):
     def _store_anew(self, session: SharedSession) -> str:
         record = msgspec.json.encode(dict(session))
         old = [self._get_store_id(session.id)] if session.id else []
-        while True:
-            id = self._generate_sid(self.sid_length)
-            with self._breaker.call():
-                if self._create(keys=[self._get_store_id(id), *old], args=[record, self._ttl]):
-                    return id
+        id = session.new_id or new_id()
+        with self._breaker.call():
+            if not self._create(keys=[self._get_store_id(id), *old], args=[record, self._ttl]):
+                raise Unavailable("a session has the new id")
+        return id
 
     def _delete(self, id: str | None) -> None:
         if id:
             with self._breaker.call():
                 self._delete_session(self._get_store_id(id))
+
+
+def new_id() -> str:
+    """Returns an id that no session has."""
+    return secrets.token_urlsafe(32)
 
 
 def decode(record: bytes) -> Values:

@@ -17,12 +17,18 @@ class ConfigTest(unittest.TestCase):
             "REDIS_URL": "redis://redis:6379/1",
             "REDIS_PASSWORD_FILE": str(self.secret),
             "SECRET_KEY_FILE": str(self.secret),
+            "SMTP_ADDR": "sink:2501",
+            "HOOK_URL": "http://sink:8001",
+            "PUBLIC_URL": "http://localhost:8080",
         }
 
     def test_defaults(self):
         config = Config.from_environment(self.environment)
         self.assertEqual((config.session_ttl, config.cookie_secure, config.time_zone), (3600, True, "Europe/Oslo"))
         self.assertEqual(config.secret_key, "hush")
+        self.assertEqual((config.smtp_host, config.smtp_port), ("sink", 2501))
+        self.assertEqual((config.bcrypt_cost, config.reset_ttl), (12, 3600))
+        self.assertEqual((config.jobs, config.job_interval), (False, 60))
 
     def test_secrets_are_not_shown(self):
         self.assertNotIn("hush", repr(Config.from_environment(self.environment)))
@@ -40,6 +46,21 @@ class ConfigTest(unittest.TestCase):
             ("COOKIE_SECURE", "yes"),
             ("TZ", "Mars/Olympus"),
             ("TZ", "../etc/passwd"),
+            ("SMTP_ADDR", "sink"),
+            ("SMTP_ADDR", ":25"),
+            ("SMTP_ADDR", "sink:0"),
+            ("SMTP_ADDR", "sink:smtp"),
+            ("HOOK_URL", "https://sink"),
+            ("HOOK_URL", "sink:8001"),
+            ("HOOK_URL", "http://sink:x"),
+            ("HOOK_URL", "http://sink\r\nX: y"),
+            ("PUBLIC_URL", "http://localhost/"),
+            ("PUBLIC_URL", "ftp://localhost"),
+            ("BCRYPT_COST", "3"),
+            ("BCRYPT_COST", "15"),
+            ("RESET_TTL", "0"),
+            ("JOBS", "1"),
+            ("JOB_INTERVAL", "-1"),
         ):
             with self.subTest(f"{name}={text}"), self.assertRaisesRegex(ConfigError, f"^{name}: "):
                 Config.from_environment(self.environment | {name: text})

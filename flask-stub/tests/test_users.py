@@ -1,33 +1,38 @@
 import unittest
 
-from p2k16.accounts import _literally
-from p2k16.users import Page
+from msgspec import UNSET
+
+from p2k16.errors import Refused
+from p2k16.users import BAD_EMAIL, BAD_NAME, Changes
 
 
-class PageTest(unittest.TestCase):
-    def test_what_is_missing_has_a_default(self):
-        self.assertEqual(Page.parse({}), Page(1, 20))
-        self.assertEqual(Page.parse({"page": "3"}), Page(3, 20))
-        self.assertEqual(Page.parse({"per_page": "5"}), Page(1, 5))
+class ChangesTest(unittest.TestCase):
+    def test_only_what_is_given_is_changed(self):
+        self.assertEqual(Changes().given(), {})
+        self.assertEqual(Changes(name=None, enabled=False).given(), {"name": None, "enabled": False})
 
-    def test_the_limits_are_included(self):
-        self.assertEqual(Page.parse({"page": "2147483647", "per_page": "100"}), Page(2147483647, 100))
-        self.assertEqual(Page.parse({"page": "007", "per_page": "1"}), Page(7, 1))
+    def test_good_values_pass(self):
+        for changes in (
+            Changes(name=None),
+            Changes(name=""),
+            Changes(name="æ" * 200),
+            Changes(name=UNSET, email="a@b"),
+            Changes(email="!?A~@" + "x" * 249),
+        ):
+            with self.subTest(changes):
+                changes.check()
 
-    def test_what_is_not_a_positive_integer_is_refused(self):
-        for text in ("", "0", "-1", "+1", "1.0", "1e2", " 1", "1 ", "x", "٣", "2147483648", "9" * 5000):
-            for name in ("page", "per_page"):
-                with self.subTest(f"{name}={text[:20]}"), self.assertRaises(ValueError):
-                    Page.parse({name: text})
+    def test_bad_names_are_refused(self):
+        for name in ("x" * 201, "a\0", "a\nb", "\x1f", "\x7f"):
+            with self.subTest(name[:10]):
+                self.refuse(Changes(name=name), BAD_NAME)
 
-    def test_per_page_is_at_most_100(self):
-        with self.assertRaises(ValueError):
-            Page.parse({"per_page": "101"})
+    def test_bad_emails_are_refused(self):
+        for email in ("", "a", "@b", "a@", "a@b@c", "a b@c", "å@b", "a@b\n", "a\0@b", "x@" + "y" * 253):
+            with self.subTest(email[:10]):
+                self.refuse(Changes(email=email), BAD_EMAIL)
 
-    def test_pages_are_counted_up_from_one(self):
-        self.assertEqual([Page(1, 20).count(total) for total in (0, 1, 20, 21, 40, 41)], [1, 1, 1, 2, 2, 3])
-
-
-class LiterallyTest(unittest.TestCase):
-    def test_wildcards_are_escaped(self):
-        self.assertEqual(_literally(r"100%_\a"), r"100\%\_\\a")
+    def refuse(self, changes: Changes, message: str):
+        with self.assertRaises(Refused) as caught:
+            changes.check()
+        self.assertEqual((caught.exception.status, caught.exception.message), (400, message))

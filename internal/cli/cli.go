@@ -79,7 +79,7 @@ func newRoot(env Env) *cobra.Command {
 	flags.StringVar(&o.progress, "progress", string(event.Auto), "how progress is shown on stderr: auto, tty, plain, json, quiet")
 	flags.BoolVar(&o.json, "json", false, "print the result as one JSON document on stdout")
 	root.AddCommand(
-		newUpCommand(o), newDownCommand(o), newStatusCommand(o),
+		newDoctorCommand(o), newUpCommand(o), newDownCommand(o), newStatusCommand(o),
 		newRouteCommand(o), newRollbackCommand(o), newResumeCommand(o), newEventsCommand(o),
 		newValidateCommand(o), newPlanCommand(o), newDBCommand(o),
 	)

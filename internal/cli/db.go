@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cutover-dev/cutover/internal/database"
+	"github.com/cutover-dev/cutover/internal/event"
 	"github.com/cutover-dev/cutover/internal/plan"
 	"github.com/cutover-dev/cutover/internal/stack"
 )
@@ -19,68 +19,155 @@ import (
 func newDBCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{Use: "db", Short: "Work on the database that both systems share", Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "seed",
-		Short: "Give a new database the plan's schema and seed data",
-		Long: `Give a new database the plan's schema and seed data, in one transaction.
-A database that has tables already is left alone.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			p, err := o.loadPlan()
-			if err != nil {
-				return err
-			}
-			s, done, err := o.environment(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, done()) }()
-			seeded, err := seed(cmd.Context(), s, p)
-			if err != nil {
-				return err
-			}
-			sentence := "The database has its tables already; nothing was changed."
-			if seeded {
-				sentence = "The database has its schema and seed data."
-			}
-			return o.print(map[string]any{"schema_version": 1, "seeded": seeded}, sentence)
-		},
-	})
+	cmd.AddCommand(newSeedCommand(o))
 	return cmd
 }
 
-// seed gives a new database the plan's schema and data, and says whether it
-// did.
-func seed(ctx context.Context, s *stack.Stack, p *plan.Plan) (seeded bool, err error) {
-	schema, err := readScript(p, p.Database.Schema)
-	if err != nil || schema == "" {
-		return false, err
+type seedCommand struct {
+	*options
+	accounts int
+	seed     uint64
+	again    bool // whether one of the two was given
+}
+
+func newSeedCommand(o *options) *cobra.Command {
+	c := &seedCommand{options: o}
+	cmd := &cobra.Command{
+		Use:   "seed",
+		Short: "Give a new database the plan's schema and seed data, or make other data",
+		Long: `Give a new database the plan's schema and seed data, in one transaction.
+
+A database that has tables already is left alone; with --accounts or --seed one
+that cutover filled is emptied and filled anew. The applications wait or fail
+meanwhile, and sessions go on with the new accounts of the same number.
+The same numbers make the same data.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.again = cmd.Flags().Changed("accounts") || cmd.Flags().Changed("seed")
+			return c.run(cmd.Context())
+		},
 	}
-	data, err := readScript(p, p.Database.Seed)
+	cmd.Flags().IntVar(&c.accounts, "accounts", defaultAccounts, "how many accounts the plan's generator makes: 0 to 5000000")
+	cmd.Flags().Uint64Var(&c.seed, "seed", defaultSeed, "another number makes other data")
+	return cmd
+}
+
+// What up gives a new database.
+const (
+	defaultAccounts = 1000
+	defaultSeed     = 1
+)
+
+// mostAccounts is more than any rehearsal needs, and less than what would be
+// a mistake.
+const mostAccounts = 5_000_000
+
+// seedResult is what db seed --json prints. The numbers are those of the data
+// that are there; null where no generator of the plan made them.
+type seedResult struct {
+	SchemaVersion int     `json:"schema_version"`
+	Seeded        bool    `json:"seeded"`
+	Accounts      *int    `json:"accounts"`
+	Seed          *uint64 `json:"seed"`
+	Rows          int64   `json:"rows"`
+	Seconds       float64 `json:"seconds"`
+}
+
+func (c *seedCommand) run(ctx context.Context) (err error) {
+	if c.accounts < 0 || c.accounts > mostAccounts {
+		return usage(fmt.Errorf("--accounts %d: 0 to %d", c.accounts, mostAccounts))
+	}
+	p, err := c.loadPlan()
 	if err != nil {
-		return false, err
+		return err
+	}
+	if c.again && p.Database.Generator == "" {
+		return usage(fmt.Errorf("the plan %s has no generator under database, so there is nothing to make --accounts or --seed with", p.Name))
+	}
+	s, done, err := c.environment(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	began := time.Now()
+	seeded, err := seed(ctx, s, p, database.Seed{Accounts: c.accounts, Seed: c.seed, Again: c.again})
+	if err != nil {
+		return err
+	}
+	result := seedResult{SchemaVersion: 1, Seeded: seeded.Done, Rows: seeded.Rows, Seconds: time.Since(began).Round(time.Millisecond).Seconds()}
+	if seeded.Known && p.Database.Generator != "" {
+		result.Accounts, result.Seed = &seeded.Accounts, &seeded.Seed
+	}
+	return c.print(result, c.sentence(p, result))
+}
+
+func (c *seedCommand) sentence(p *plan.Plan, result seedResult) string {
+	switch {
+	case result.Seeded && p.Database.Generator != "":
+		return fmt.Sprintf("The database holds %d accounts made from seed %d: %d rows in all, in %.1f s.",
+			*result.Accounts, *result.Seed, result.Rows, result.Seconds)
+	case result.Seeded:
+		return "The database has its schema and seed data."
+	case p.Database.Schema == "":
+		return fmt.Sprintf("The plan %s names no schema; nothing was changed.", p.Name)
+	}
+	return "The database has its tables already; nothing was changed."
+}
+
+// progressPause keeps the log of a long load short.
+const progressPause = time.Second
+
+// seed fills the environment's database with what the plan names, and shows
+// how far it is.
+func seed(ctx context.Context, s *stack.Stack, p *plan.Plan, wish database.Seed) (database.Seeded, error) {
+	const subject = "database"
+	var shown time.Time
+	wish.Progress = func(rows int64) {
+		switch now := time.Now(); {
+		case shown.IsZero():
+			event.Work(s.Events(), subject, "loading")
+			shown = now
+		case now.Sub(shown) >= progressPause:
+			event.Work(s.Events(), subject, fmt.Sprintf("loading: %d rows", rows))
+			shown = now
+		}
+	}
+	seeded, err := seedDatabase(ctx, s, p, wish)
+	switch {
+	case errors.Is(err, database.ErrForeign):
+		return seeded, exitError{ExitRefused, fmt.Errorf("%w; cutover down --volumes and cutover up make a new one", database.ErrForeign)}
+	case err != nil && !shown.IsZero():
+		event.Fail(s.Events(), subject, "could not be filled")
+	case seeded.Done:
+		event.Finish(s.Events(), subject, fmt.Sprintf("loaded: %d rows", seeded.Rows))
+	}
+	return seeded, err
+}
+
+// seedDatabase fills the environment's database with what the plan names.
+func seedDatabase(ctx context.Context, s *stack.Stack, p *plan.Plan, wish database.Seed) (seeded database.Seeded, err error) {
+	if p.Database.Schema == "" {
+		return database.Seeded{}, nil
+	}
+	wish.Schema = database.File(p.Dir, p.Database.Schema)
+	if p.Database.Generator != "" {
+		wish.Data = append(wish.Data, database.Generator(p.Dir, p.Database.Generator, wish.Accounts, wish.Seed))
+	} else {
+		wish.Accounts, wish.Seed = 0, 0
+	}
+	if p.Database.Seed != "" {
+		wish.Data = append(wish.Data, database.File(p.Dir, p.Database.Seed))
 	}
 	secrets, err := s.Secrets(ctx)
 	if err != nil {
-		return false, err
+		return database.Seeded{}, err
 	}
 	conn, err := database.Connect(ctx, dialPostgres(s), database.Login{
 		User: "postgres", Password: secrets["postgres/superuser_password"], Database: databaseName,
 	})
 	if err != nil {
-		return false, err
+		return database.Seeded{}, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	return database.Bootstrap(ctx, conn, schema, data)
-}
-
-func readScript(p *plan.Plan, name string) (string, error) {
-	if name == "" {
-		return "", nil
-	}
-	content, err := os.ReadFile(filepath.Join(p.Dir, name))
-	if err != nil {
-		return "", usage(fmt.Errorf("the plan %s names a script that cannot be read: %w", p.Name, err))
-	}
-	return string(content), nil
+	return database.Fill(ctx, conn, wish)
 }

@@ -90,9 +90,9 @@ func (o *options) loadPlan() (*plan.Plan, error) {
 
 // guardPlan is what the guard has to know of a plan.
 func guardPlan(p *plan.Plan) rollout.Plan {
-	result := rollout.Plan{Name: p.Name, Hash: p.Hash}
+	result := rollout.Plan{Name: p.Name, Hash: p.Hash, First: p.Visitors.First, Last: p.Visitors.Last}
 	for _, route := range p.Lines() {
-		result.Routes = append(result.Routes, rollout.PlanRoute{Name: route.Name, Prefix: route.Prefix, Pin: route.Pin})
+		result.Routes = append(result.Routes, rollout.PlanRoute{Name: route.Name, Prefix: route.Prefix, Pin: route.Pin, Follows: route.Follows})
 	}
 	return result
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/stack"
 )
 
 // Private
@@ -43,11 +44,16 @@ func (c *resumeCommand) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, done()) }()
 	client := guardClient(s)
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	status, err := client.Status(ctx)
 	if err != nil {
 		return unanswered(err)
+	}
+	if status.BreakGlass.Active {
+		if status, err = mendGlass(ctx, s); err != nil {
+			return err
+		}
 	}
 	moved, err := client.Resume(ctx, control.ResumeRequest{Actor: c.operator(), Reason: c.reason, Generation: status.State.Generation})
 	if err != nil {
@@ -58,4 +64,19 @@ func (c *resumeCommand) run(ctx context.Context) (err error) {
 		sentence = "Nothing was latched."
 	}
 	return c.print(moved, sentence)
+}
+
+// mendGlass gives nginx back to the guard, and waits until it has the latched
+// table: the rollback is not over yet.
+func mendGlass(ctx context.Context, s *stack.Stack) (control.Status, error) {
+	if err := s.MendGlass(ctx); err != nil {
+		return control.Status{}, exitError{ExitUnavailable, err}
+	}
+	status, err := awaitStatus(ctx, s, patience, func(status control.Status) bool {
+		return !status.BreakGlass.Active && status.Edge.InSync
+	})
+	if err != nil {
+		return status, exitError{ExitUnavailable, fmt.Errorf("nginx has its ordinary configuration again, but not yet the guard's table (%s): see cutover status, and resume again", status.Edge.Error)}
+	}
+	return status, nil
 }

@@ -17,9 +17,10 @@ import (
 
 type rollbackCommand struct {
 	*options
-	reason string
-	force  bool
-	wait   time.Duration
+	reason     string
+	force      bool
+	breakGlass bool
+	wait       time.Duration
 }
 
 func newRollbackCommand(o *options) *cobra.Command {
@@ -31,12 +32,17 @@ func newRollbackCommand(o *options) *cobra.Command {
 
 Python is started if it was stopped, and traffic moves as soon as it answers
 HTTP at all. If the guard is dead or hangs, the table is changed at the edge
-directly. Afterwards everything is latched until cutover resume --reason.`,
+directly. Afterwards everything is latched until cutover resume --reason.
+
+With --break-glass, the last resort, nginx itself is switched to a configuration
+that sends everything to python and needs no table, no Lua and no guard. It
+stays so, also when nginx is started anew, until cutover resume --reason.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	cmd.Flags().StringVar(&c.reason, "reason", defaultReason, "why, for the journal")
 	cmd.Flags().BoolVar(&c.force, "force", false, "move traffic even if python does not answer")
+	cmd.Flags().BoolVar(&c.breakGlass, "break-glass", false, "switch nginx itself to python, past table and guard")
 	cmd.Flags().DurationVar(&c.wait, "wait", 10*time.Second, "how long python may take to answer")
 	return cmd
 }
@@ -50,7 +56,7 @@ const longestReason = 1000
 // rollbackResult is what rollback --json prints.
 type rollbackResult struct {
 	control.Moved
-	Through string `json:"through"` // guard, or edge when the guard was dead or hung
+	Through string `json:"through"` // guard; edge when the guard was dead or hung; break-glass
 	Why     string `json:"why"`     // why it did not go through the guard
 }
 
@@ -77,6 +83,9 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if err := s.EnsureStarted(ctx, "flask"); err != nil && !c.force {
 		return exitError{ExitRollback, fmt.Errorf("nothing was moved, because python cannot be started: %w; --force moves traffic all the same", err)}
 	}
+	if c.breakGlass {
+		return c.runBreakGlass(ctx, s)
+	}
 	edge := s.EnsureStarted(ctx, "nginx")
 	result, err := c.rollback(ctx, s)
 	if err != nil {
@@ -91,10 +100,46 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	return c.print(result, c.sentence(result))
 }
 
+// runBreakGlass switches nginx itself. The guard finds that out by itself; it
+// is waited for, so that the answer can say what it recorded.
+func (c *rollbackCommand) runBreakGlass(ctx context.Context, s *stack.Stack) error {
+	if err := s.BreakGlass(ctx, c.operator(), c.reason); err != nil {
+		if errors.Is(err, stack.ErrHomeIsGo) {
+			return exitError{ExitRefused, fmt.Errorf("nothing was moved: %w", err)}
+		}
+		return exitError{ExitRollback, err}
+	}
+	result := rollbackResult{Through: "break-glass", Why: c.reason}
+	result.Applied = true
+	sentence := "nginx sends everything to python, past table and guard, until cutover resume --reason …"
+	if status, err := c.awaitGlass(ctx, s); err == nil {
+		result.State, result.Recorded = status.State, status.State.Latched
+		sentence += fmt.Sprintf("\nThe guard knows and is latched (generation %d).", status.State.Generation)
+	} else {
+		sentence += "\nThe guard does not answer; it records the rollback when it is back."
+	}
+	return c.print(result, sentence)
+}
+
+// awaitGlass waits until the guard has seen what happened to nginx.
+func (c *rollbackCommand) awaitGlass(ctx context.Context, s *stack.Stack) (control.Status, error) {
+	return awaitStatus(ctx, s, 3*time.Second, func(status control.Status) bool {
+		return status.BreakGlass.Active && status.State.Latched
+	})
+}
+
 // awaitApplied waits until the guard has given a recorded rollback to an edge
 // that is coming back.
 func (c *rollbackCommand) awaitApplied(ctx context.Context, s *stack.Stack) bool {
-	ctx, cancel := context.WithTimeout(ctx, c.wait)
+	_, err := awaitStatus(ctx, s, c.wait, func(status control.Status) bool {
+		return status.State.Latched && status.Edge.InSync
+	})
+	return err == nil
+}
+
+// awaitStatus asks the guard until its status is the wanted one.
+func awaitStatus(ctx context.Context, s *stack.Stack, limit time.Duration, wanted func(control.Status) bool) (control.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	client := guardClient(s)
 	defer client.Close()
@@ -102,12 +147,12 @@ func (c *rollbackCommand) awaitApplied(ctx context.Context, s *stack.Stack) bool
 	defer ticker.Stop()
 	for {
 		status, err := client.Status(ctx)
-		if err == nil && status.State.Latched && status.Edge.InSync {
-			return true
+		if err == nil && wanted(status) {
+			return status, nil
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return status, errors.Join(err, ctx.Err())
 		case <-ticker.C:
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cutover-dev/cutover/internal/control"
 	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/rollout"
 	"github.com/cutover-dev/cutover/internal/stack"
@@ -33,6 +34,8 @@ type statusDocument struct {
 	Services      []serviceStatus `json:"services"`
 	Ports         stack.Ports     `json:"ports"`
 	Guard         guardStatus     `json:"guard"`
+	// BreakGlass tells whether nginx was switched to python past the table.
+	BreakGlass control.BreakGlass `json:"break_glass"`
 }
 
 type routeStatus struct {
@@ -42,10 +45,12 @@ type routeStatus struct {
 	Measured *float64 `json:"measured"` // over the last 10 s; null without requests
 }
 
-// ownedStatus is a prefix that one system serves at every weight.
+// ownedStatus is a prefix that one system serves at every weight, or wherever
+// the pages of a route are.
 type ownedStatus struct {
-	Prefix string `json:"prefix"`
-	System string `json:"system"`
+	Prefix  string `json:"prefix"`
+	System  string `json:"system"`
+	Follows string `json:"follows"`
 }
 
 type serviceStatus struct {
@@ -106,6 +111,7 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 		return document, nil
 	}
 	document.Guard = guardStatus{Reachable: true, InSync: status.Edge.InSync, Error: status.Edge.Error}
+	document.BreakGlass = status.BreakGlass
 	document.setState(status.State, status.Measured)
 	return document, nil
 }
@@ -118,6 +124,10 @@ func (o *options) statusFromEdge(s *stack.Stack, document *statusDocument) {
 	client := edgeClient(s)
 	defer client.Close()
 	table, err := client.Table(ctx)
+	if err != nil && strings.Contains(err.Error(), "break-glass") { // that is how python-only.conf answers
+		document.Home, document.BreakGlass.Active = string(edge.Python), true
+		return
+	}
 	if err != nil {
 		document.Guard.Error += "; the edge does not answer either: " + err.Error()
 		return
@@ -139,9 +149,12 @@ func (d *statusDocument) setState(state rollout.State, measured map[string]*floa
 
 // addRoute adds a route that moves, or a prefix that one system owns.
 func (d *statusDocument) addRoute(route edge.Route, measured *float64) {
-	if route.Pin != "" {
-		d.Owned = append(d.Owned, ownedStatus{route.Prefix, string(route.Pin)})
-	} else {
+	switch {
+	case route.Pin != "":
+		d.Owned = append(d.Owned, ownedStatus{Prefix: route.Prefix, System: string(route.Pin)})
+	case route.Follows != "":
+		d.Owned = append(d.Owned, ownedStatus{Prefix: route.Prefix, System: string(edge.Go), Follows: route.Follows})
+	default:
 		d.Routes = append(d.Routes, routeStatus{
 			Name: route.Name, Prefix: route.Prefix, Weight: route.Weight.Percent(), Measured: measured,
 		})
@@ -165,12 +178,17 @@ func (d *statusDocument) text() string {
 	for _, system := range []edge.System{edge.Go, edge.Python} {
 		var prefixes []string
 		for _, owned := range d.Owned {
-			if owned.System == string(system) {
+			if owned.System == string(system) && owned.Follows == "" {
 				prefixes = append(prefixes, owned.Prefix)
 			}
 		}
 		if len(prefixes) > 0 {
 			fmt.Fprintf(&out, "Always on %s: %s\n", system, strings.Join(prefixes, " "))
+		}
+	}
+	for _, owned := range d.Owned {
+		if owned.Follows != "" {
+			fmt.Fprintf(&out, "On %s wherever the %s are: %s\n", owned.System, owned.Follows, owned.Prefix)
 		}
 	}
 	fmt.Fprintln(&out)
@@ -228,8 +246,13 @@ func (d *statusDocument) troubles() string {
 	}
 	switch {
 	case d.Home == "":
+	case !d.Guard.Reachable && d.BreakGlass.Active:
+		text += "\nThe guard does not answer. The glass is broken: nginx sends everything to python, past the table."
 	case !d.Guard.Reachable:
 		text += "\nThe guard does not answer; what follows is what the edge does now. (" + d.Guard.Error + ")"
+	case d.BreakGlass.Active:
+		text += fmt.Sprintf("\nThe glass is broken, by %s: %s. nginx sends everything to python, past the table. The way back: cutover resume --reason …",
+			printable(d.BreakGlass.Actor), printable(strings.TrimRight(d.BreakGlass.Reason, ".")))
 	case !d.Guard.InSync:
 		text += "\nThe edge does not have the table that it should have. " + d.Guard.Error
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/database"
 	"github.com/cutover-dev/cutover/internal/plan"
 	"github.com/cutover-dev/cutover/internal/stack"
 )
@@ -50,10 +51,10 @@ func (c *upCommand) run(ctx context.Context) (err error) {
 }
 
 func (c *upCommand) up(ctx context.Context, s *stack.Stack, p *plan.Plan) error {
-	if err := s.Up(ctx); err != nil {
+	if err := s.Up(ctx, p.Edge.Variables()); err != nil {
 		return err
 	}
-	if _, err := seed(ctx, s, p); err != nil {
+	if _, err := seed(ctx, s, p, database.Seed{Accounts: defaultAccounts, Seed: defaultSeed}); err != nil {
 		return err
 	}
 	err := c.adopt(ctx, s, p)

@@ -14,6 +14,7 @@ type Status struct {
 	SchemaVersion int           `json:"schema_version"`
 	State         rollout.State `json:"state"`
 	Edge          EdgeStatus    `json:"edge"`
+	BreakGlass    BreakGlass    `json:"break_glass"`
 	// Measured is the share of go in percent over the last 10 s by route, nil
 	// without requests.
 	Measured map[string]*float64 `json:"measured"`
@@ -25,6 +26,15 @@ type EdgeStatus struct {
 	Generation uint64 `json:"generation"`
 	InSync     bool   `json:"in_sync"` // it has the table of the state
 	Error      string `json:"error"`
+}
+
+// BreakGlass tells whether somebody took nginx out of the guard's hands: it
+// serves python only, without a table, until it is given back.
+type BreakGlass struct {
+	Active bool   `json:"active"`
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+	Time   string `json:"time"` // as it was written down
 }
 
 // Moved is the answer to a request that changes the state.
@@ -71,6 +81,7 @@ type ResumeRequest struct {
 const (
 	LegacySilent    rollout.Code = "legacy_silent"
 	EdgeUnreachable rollout.Code = "edge_unreachable"
+	GlassBroken     rollout.Code = "break_glass"
 	Internal        rollout.Code = "internal"
 )
 
@@ -93,7 +104,7 @@ type Failure struct {
 // httpStatus is the HTTP status of an error code.
 func httpStatus(code rollout.Code) int {
 	switch code {
-	case rollout.Stale, rollout.PlanDiffers:
+	case rollout.Stale, rollout.PlanDiffers, GlassBroken:
 		return http.StatusConflict
 	case rollout.Latched:
 		return http.StatusLocked

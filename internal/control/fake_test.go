@@ -32,9 +32,10 @@ type fakeEdge struct {
 
 	mu        sync.Mutex
 	table     edge.Table
-	down      bool // answers nothing
-	refuses   bool // answers PUT with an error
-	mute      bool // carries out a PUT, but its answer gets lost
+	down      bool  // answers nothing
+	says      error // answers everything so
+	refuses   bool  // answers PUT with an error
+	mute      bool  // carries out a PUT, but its answer gets lost
 	history   []edge.Table
 	onApplied func()
 	onRead    func()
@@ -57,6 +58,9 @@ func (e *fakeEdge) Table(context.Context) (edge.Table, error) {
 	if e.down {
 		return edge.Table{}, errDown
 	}
+	if e.says != nil {
+		return edge.Table{}, e.says
+	}
 	return e.table, nil
 }
 
@@ -76,6 +80,8 @@ func (e *fakeEdge) put(table edge.Table) error {
 	switch {
 	case e.down, e.refuses:
 		return errDown
+	case e.says != nil:
+		return e.says
 	case table.Generation < e.table.Generation:
 		return errors.New("a newer table is in force")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/rollout"
@@ -16,7 +17,11 @@ func (w *Writer) Reconcile(ctx context.Context) error {
 		return err
 	}
 	defer w.endTurn()
-	return errors.Join(w.reconcile(ctx))
+	unapplied, unrecorded := w.reconcile(ctx)
+	if unrecorded == nil {
+		w.store.KeepReserve()
+	}
+	return errors.Join(unapplied, unrecorded)
 }
 
 // move carries out a change: forward or back, whichever it is.
@@ -30,7 +35,10 @@ func (w *Writer) move(ctx context.Context, change func(rollout.State) (rollout.S
 	unapplied, unrecorded := w.reconcile(ctx)
 	before := w.State()
 	after, event, err := change(before)
+	glass, broken := w.Glass()
 	switch {
+	case broken && (err != nil || event != nil):
+		return Moved{}, glassBroken(glass)
 	case err != nil:
 		return Moved{}, err
 	case event == nil:
@@ -86,6 +94,9 @@ func (w *Writer) lower(ctx context.Context, after rollout.State, event *rollout.
 func (w *Writer) moveBack(ctx context.Context, after rollout.State, event *rollout.Event) (Moved, error) {
 	w.queue(after, event)
 	unapplied := w.apply(ctx)
+	if isGlassBroken(unapplied) {
+		unapplied = nil // everything is on python
+	}
 	unrecorded := w.persist()
 	problem := errors.Join(unapplied, unrecorded)
 	if problem != nil {
@@ -102,6 +113,11 @@ func (w *Writer) moveBack(ctx context.Context, after rollout.State, event *rollo
 // every move.
 func (w *Writer) reconcile(ctx context.Context) (unapplied, unrecorded error) {
 	actual, err := w.readEdge(ctx)
+	if glass, broken := w.Glass(); broken {
+		w.followGlass(glass)
+		return nil, w.persist()
+	}
+	w.glassMended()
 	if err != nil {
 		if len(w.unrecorded) > 0 {
 			unrecorded = w.persist()
@@ -124,13 +140,20 @@ func (w *Writer) reconciled(actual edge.Table) (rollout.State, *rollout.Event) {
 }
 
 // apply gives the edge the table of the state, which the edge's client reads
-// back.
+// back. It leaves alone an nginx that was taken out of the guard's hands.
 func (w *Writer) apply(ctx context.Context) error {
+	if glass, broken := w.store.BreakGlass(); broken {
+		w.sawGlass(glass)
+		return glassBroken(glass)
+	}
 	ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
 	defer cancel()
 	table := w.State().Table()
 	err := w.edge.Apply(ctx, table)
 	w.saw(table, err)
+	if glass, broken := w.Glass(); broken && err != nil {
+		return glassBroken(glass)
+	}
 	if err != nil {
 		return edgeError("The edge did not take generation %d: %s", table.Generation, err)
 	}
@@ -141,6 +164,9 @@ func (w *Writer) readEdge(ctx context.Context) (edge.Table, error) {
 	ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
 	defer cancel()
 	table, err := w.edge.Table(ctx)
+	if err == nil && !rollout.InSync(w.State(), table) {
+		err = table.Validate() // what cannot be read back from the record must not get into it
+	}
 	w.saw(table, err)
 	if err != nil {
 		return table, edgeError("The edge's table cannot be read: %s", err)
@@ -158,13 +184,16 @@ func (w *Writer) queue(after rollout.State, event *rollout.Event) {
 	w.tableStale = true
 }
 
-// persist records what is queued. While the disk does not take it, nginx has
-// to start without its saved copy rather than with one that is further
-// forward.
+// persist records what is queued: moves back, which may take the last space of
+// the disk. While the disk does not take it, nginx has to start without its
+// saved copy rather than with one that is further forward.
 func (w *Writer) persist() error {
 	var problems []error
 	if table := w.State().Table(); w.tableStale && table.Generation > 0 {
 		err := w.store.SaveTable(table)
+		if len(w.unrecorded) > 0 && w.madeSpace(err) {
+			err = w.store.SaveTable(table)
+		}
 		w.tableStale = err != nil
 		if err != nil && len(w.unrecorded) > 0 {
 			err = errors.Join(err, w.store.DropTable())
@@ -173,6 +202,9 @@ func (w *Writer) persist() error {
 	}
 	for len(w.unrecorded) > 0 {
 		committed, err := w.store.Commit(*w.unrecorded[0])
+		if w.madeSpace(err) {
+			committed, err = w.store.Commit(*w.unrecorded[0])
+		}
 		if err != nil {
 			problems = append(problems, err)
 			break
@@ -181,6 +213,11 @@ func (w *Writer) persist() error {
 		w.unrecorded = w.unrecorded[1:]
 	}
 	return errors.Join(problems...)
+}
+
+// madeSpace tells whether trying again makes sense, after there was no space.
+func (w *Writer) madeSpace(err error) bool {
+	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && w.store.SpendReserve()
 }
 
 func (w *Writer) setState(state rollout.State, event *rollout.Event) {
@@ -193,6 +230,7 @@ func (w *Writer) setState(state rollout.State, event *rollout.Event) {
 func (w *Writer) saw(table edge.Table, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.glassTold = tellsGlass(err)
 	if err != nil {
 		w.seen.Reachable, w.seen.Error = false, err.Error()
 		return

@@ -102,6 +102,9 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 		Edge:          seen,
 		Measured:      make(map[string]*float64, len(state.Routes)),
 	}
+	if glass, broken := s.writer.Glass(); broken {
+		status.BreakGlass = BreakGlass{Active: true, Actor: glass.Actor, Reason: glass.Reason, Time: glass.Time}
+	}
 	shares := s.traffic.Shares(time.Now())
 	for _, route := range state.Routes {
 		status.Measured[route.Name] = nil

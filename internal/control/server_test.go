@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,7 @@ func TestAPI_StatusHasTheDocumentedForm(t *testing.T) {
 			]
 		},
 		"edge": {"reachable": true, "generation": 2, "in_sync": true, "error": ""},
+		"break_glass": {"active": false, "actor": "", "reason": "", "time": ""},
 		"measured": {"auth": 24.9, "users": null, "assets": null}
 	}`, get(t, a.public+"/status", http.StatusOK))
 }
@@ -288,6 +290,8 @@ func TestMetrics_SayWhatIsRoutedAndCounted(t *testing.T) {
 		`cutover_generation 2`,
 		`cutover_latched 0`,
 		`cutover_rollbacks_total{cause="operator"} 0`,
+		`cutover_rollbacks_total{cause="break-glass"} 0`,
+		`cutover_edge_up 1`,
 	} {
 		assert.Contains(t, lines, line)
 	}
@@ -299,6 +303,84 @@ func TestMetrics_SayWhatIsRoutedAndCounted(t *testing.T) {
 		assert.Contains(t, lines, `cutover_latched 1`)
 		assert.Contains(t, lines, `cutover_route_weight_ratio{route="auth"} 0`)
 	}
+}
+
+func TestMetrics_HaveEverySeriesFromTheStart(t *testing.T) {
+	a := newAPI(t)
+	follows := plan
+	follows.Routes = append(slices.Clone(plan.Routes), rollout.PlanRoute{Name: "htmx", Prefix: "/htmx/", Follows: "users"})
+	a.must(a.writer.AdoptPlan(t.Context(), control.PlanRequest{Actor: "kari", Plan: follows}))
+
+	lines := strings.Split(get(t, a.public+"/metrics", http.StatusOK), "\n")
+
+	for _, route := range []string{"auth", "users", "assets", "htmx", "-"} {
+		for _, backend := range []string{"python", "go", "edge"} {
+			if backend == "edge" && route != "htmx" && route != "-" {
+				continue
+			}
+			for _, code := range []string{"none", "2xx", "3xx", "4xx", "5xx", "left"} {
+				assert.Contains(t, lines, fmt.Sprintf(`cutover_edge_requests_total{backend=%q,code=%q,route=%q} 0`, backend, code, route))
+			}
+			assert.Contains(t, lines, fmt.Sprintf(`cutover_edge_request_duration_seconds_count{backend=%q,route=%q} 0`, backend, route))
+		}
+	}
+	text := strings.Join(lines, "\n")
+	assert.Contains(t, lines, `cutover_edge_up 0`)
+	assert.NotContains(t, text, `cutover_edge_requests_in_flight{`, "that is not known")
+	assert.NotContains(t, text, `cutover_route_weight_ratio{route="htmx"}`)
+	a.traffic.Observe(counted("e", 0, 0), time.Now())
+	lines = strings.Split(get(t, a.public+"/metrics", http.StatusOK), "\n")
+	assert.Contains(t, lines, `cutover_edge_up 1`)
+	assert.Contains(t, lines, `cutover_edge_requests_in_flight{backend="go",route="auth"} 0`)
+	assert.Contains(t, lines, `cutover_edge_oldest_request_seconds{backend="python",route="users"} 0`)
+}
+
+func TestMetrics_HaveHistogramsAndWhatIsInFlight(t *testing.T) {
+	a := newAPI(t)
+	a.must(a.plan())
+	reading := counted("e", 5, 0)
+	reading.Durations = map[string]map[edge.System]edge.Histogram{
+		"auth": {edge.Go: {Buckets: [edge.Buckets]uint64{0: 1, 5: 2, 11: 2}, Sum: 30.5}},
+	}
+	reading.InFlight = map[string]map[edge.System]edge.InFlight{"auth": {edge.Go: {Count: 3, Oldest: 12.5}}}
+	a.traffic.Observe(reading, time.Now())
+
+	lines := strings.Split(get(t, a.public+"/metrics", http.StatusOK), "\n")
+
+	for _, line := range []string{
+		`cutover_edge_request_duration_seconds_bucket{backend="go",route="auth",le="0.005"} 1`,
+		`cutover_edge_request_duration_seconds_bucket{backend="go",route="auth",le="0.1"} 1`,
+		`cutover_edge_request_duration_seconds_bucket{backend="go",route="auth",le="0.25"} 3`,
+		`cutover_edge_request_duration_seconds_bucket{backend="go",route="auth",le="10"} 3`,
+		`cutover_edge_request_duration_seconds_bucket{backend="go",route="auth",le="+Inf"} 5`,
+		`cutover_edge_request_duration_seconds_sum{backend="go",route="auth"} 30.5`,
+		`cutover_edge_request_duration_seconds_count{backend="go",route="auth"} 5`,
+		`cutover_edge_requests_in_flight{backend="go",route="auth"} 3`,
+		`cutover_edge_oldest_request_seconds{backend="go",route="auth"} 12.5`,
+	} {
+		assert.Contains(t, lines, line)
+	}
+}
+
+func TestMetrics_OfManyRoutesLeaveOutWhatIsZero(t *testing.T) {
+	a := newAPI(t)
+	many := rollout.Plan{Name: "many", Hash: "m"}
+	zeros := counted("e", 1, 0)
+	for i := range 201 {
+		name := fmt.Sprintf("r%d", i)
+		many.Routes = append(many.Routes, rollout.PlanRoute{Name: name, Prefix: "/" + name + "/"})
+		zeros.Requests[name] = map[edge.System]edge.Classes{edge.Go: {"2xx": 0}}
+	}
+	a.must(a.writer.AdoptPlan(t.Context(), control.PlanRequest{Actor: "kari", Plan: many}))
+	a.traffic.Observe(zeros, time.Now())
+
+	metrics := get(t, a.public+"/metrics", http.StatusOK)
+
+	assert.NotContains(t, metrics, `route="r7",`)
+	assert.NotContains(t, metrics, `_seconds_count{backend="go",route="r7"}`)
+	assert.Contains(t, metrics, `cutover_edge_requests_total{backend="go",code="2xx",route="auth"} 1`)
+	assert.Contains(t, metrics, `cutover_edge_requests_total{backend="edge",code="4xx",route="-"} 0`)
+	assert.Contains(t, metrics, `cutover_edge_request_duration_seconds_count{backend="python",route="*"} 0`)
 }
 
 func TestMetrics_DoWithoutAJournal(t *testing.T) {

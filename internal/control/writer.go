@@ -46,11 +46,14 @@ type Writer struct {
 	// The following belong to whoever has the turn.
 	unrecorded []*rollout.Event // moves back that the disk did not take yet
 	tableStale bool             // nginx's saved copy may not be that of the state
+	glassSeen  bool             // the glass was broken at the last look
 
 	mu    sync.Mutex
 	state rollout.State // written by whoever has the turn
 	seen  EdgeStatus    // without InSync
 	table edge.Table    // that the edge had when it was last seen
+	// glassTold is what nginx itself said last of its glass.
+	glassTold bool
 }
 
 // NewWriter continues from the recorded state. Where there is none it starts
@@ -146,13 +149,15 @@ func (w *Writer) Resume(ctx context.Context, r ResumeRequest) (Moved, error) {
 }
 
 // Rollback takes everything back to python, provided that python answers, and
-// latches it there.
+// latches it there. While the glass is broken that was done already, and is
+// recorded if it was not.
 func (w *Writer) Rollback(ctx context.Context, r RollbackRequest) (Moved, error) {
 	if r.Actor == "" {
 		r.Actor = "unknown"
 	}
-	evidence := map[string]any{"cause": "operator", "force": r.Force}
-	if !r.Force && !w.State().Latched {
+	evidence := map[string]any{"cause": causeOperator, "force": r.Force}
+	_, broken := w.Glass()
+	if !r.Force && !broken && !w.State().Latched {
 		answer, err := w.pythonAnswer(ctx, time.Duration(r.LegacyWaitMS)*time.Millisecond)
 		if err != nil {
 			return Moved{}, err
@@ -165,10 +170,14 @@ func (w *Writer) Rollback(ctx context.Context, r RollbackRequest) (Moved, error)
 	}
 	defer w.endTurn()
 	ctx = context.WithoutCancel(ctx) // a move that began is finished
+	why := cause(r.Actor, r.Reason, evidence)
 	if actual, err := w.readEdge(ctx); err == nil {
 		w.queue(w.reconciled(actual))
 	}
-	after, event := w.State().Rollback(cause(r.Actor, r.Reason, evidence))
+	if glass, broken := w.Glass(); broken {
+		why = causeOf(glass) // that is what moved everything
+	}
+	after, event := w.State().Rollback(why)
 	moved, _ := w.moveBack(ctx, after, event) // what is not complete is in the answer
 	return moved, nil
 }

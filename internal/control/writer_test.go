@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -164,6 +165,29 @@ func TestRollback_OnAFullDiskIsAppliedAndRecordedLater(t *testing.T) {
 	assert.Zero(t, moved.Event.Seq, "what was answered does not change any more")
 	assert.Contains(t, r.disk.Names(), file("table.json"))
 	r.requireAgreement("")
+}
+
+func TestRollback_OnAFullDiskIsRecordedInTheSpaceHeldBack(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	r.must(r.route(2500))
+	require.NoError(t, r.writer.Reconcile(t.Context()))
+	r.disk.Fill(0)
+	_, err := r.route(5000)
+	require.Equal(t, control.Internal, r.code(err), "that space is not for moves forward")
+
+	moved := r.must(r.rollback())
+
+	assert.Equal(t, "errors", moved.State.LatchReason)
+	assert.Contains(t, r.disk.Names(), file("table.json"))
+	assert.NotContains(t, r.disk.Names(), file("reserve"))
+	r.requireAgreement("the operator and the reason are not lost")
+	r.disk.Fill(0)
+	require.NoError(t, r.writer.Reconcile(t.Context()), "that nothing can be held back is no problem yet")
+	assert.NotContains(t, r.disk.Names(), file("reserve"))
+	r.disk.Free()
+	require.NoError(t, r.writer.Reconcile(t.Context()))
+	assert.Contains(t, r.disk.Names(), file("reserve"))
 }
 
 func TestRollback_UnrecordedSurvivesTheGuardInTheEdge(t *testing.T) {
@@ -412,7 +436,7 @@ func TestReconcile_DoesNotTouchAnEdgeThatAgrees(t *testing.T) {
 	r := newRig(t)
 	require.NoError(t, r.writer.Reconcile(t.Context()))
 	assert.Empty(t, r.edge.history)
-	assert.Empty(t, r.disk.Names())
+	assert.Equal(t, []string{file("reserve")}, r.disk.Names())
 	r.must(r.plan())
 
 	for range 3 {
@@ -421,6 +445,67 @@ func TestReconcile_DoesNotTouchAnEdgeThatAgrees(t *testing.T) {
 
 	assert.Len(t, r.edge.history, 1)
 	assert.Equal(t, uint64(1), r.generation())
+}
+
+// What cannot be read back from the record must never get into it.
+func TestReconcile_TakesNoMalformedTableFromTheEdge(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	r.must(r.route(2500))
+	state := r.writer.State()
+	r.edge.set(func(e *fakeEdge) {
+		e.table.Generation += 5
+		e.table.Routes = append(e.table.Routes, e.table.Routes[0])
+	})
+
+	err := r.writer.Reconcile(t.Context())
+
+	assert.Equal(t, control.EdgeUnreachable, r.code(err))
+	assert.ErrorContains(t, err, "auth")
+	assert.Equal(t, state, r.writer.State())
+	assert.Equal(t, state, r.store.State())
+	_, status := r.writer.Status()
+	assert.Contains(t, status.Error, "auth")
+	r.edge.restart(r.disk)
+	require.NoError(t, r.writer.Reconcile(t.Context()))
+	assert.Equal(t, edge.Weight(2500), r.edge.weight())
+	r.requireAgreement("")
+}
+
+func TestPlan_ThatChangesOnlyWhoFollowsOrGoesFirstIsAdopted(t *testing.T) {
+	r := newRig(t)
+	r.must(r.plan())
+	changed := plan
+	for i, change := range []func(){
+		func() { changed.First = []string{"user:7"} },
+		func() { changed.Last = []string{"visitor:0123456789abcdef0123456789abcdef"} },
+		func() { changed.First = nil },
+		func() {
+			changed.Routes = append(slices.Clone(plan.Routes), rollout.PlanRoute{Name: "htmx", Prefix: "/htmx/", Follows: "auth"})
+		},
+		func() { changed.Routes[3].Follows = "users" },
+	} {
+		change()
+		changed.Hash = fmt.Sprint("hash ", i)
+		changed.Routes = slices.Clone(changed.Routes)
+
+		moved := r.must(r.writer.AdoptPlan(t.Context(), control.PlanRequest{Actor: "kari", Plan: changed}))
+
+		require.NotNil(t, moved.Event)
+		assert.Equal(t, rollout.ActionPlan, moved.Event.Action)
+		assert.Equal(t, uint64(i+2), moved.Event.Seq)
+		assert.Equal(t, changed.First, r.edge.table.First)
+		assert.Equal(t, changed.Last, r.edge.table.Last)
+		assert.Equal(t, len(changed.Routes), len(r.edge.table.Routes))
+		r.requireAgreement("")
+		require.NoError(t, r.writer.Reconcile(t.Context()))
+		assert.Equal(t, uint64(i+2), r.generation(), "there is nothing to reconcile")
+	}
+	assert.Equal(t, "users", r.edge.table.Routes[3].Follows)
+
+	r.edge.set(func(e *fakeEdge) { e.table.Last = nil })
+	require.NoError(t, r.writer.Reconcile(t.Context()))
+	assert.Equal(t, changed.Last, r.edge.table.Last, "whole tables are compared")
 }
 
 func TestReconcile_KeepsTheSavedCopyOfAnAbsentNginx(t *testing.T) {

@@ -21,7 +21,7 @@ func BenchmarkChoose(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				router.Choose("/api/r3/17/badges?page=2", "0123456789abcdef0123456789abcdef")
+				router.Choose(edge.Request{Target: "/api/r3/17/badges?page=2", Visitor: "0123456789abcdef0123456789abcdef"})
 			}
 		})
 	}

@@ -95,9 +95,18 @@ func (c *Client) Apply(ctx context.Context, table Table) error {
 	return nil
 }
 
-// Counters reads the counters since nginx started.
+// Counters reads the counters since nginx started, with zeros for routes that
+// have no requests yet.
 func (c *Client) Counters(ctx context.Context) (Counters, error) {
 	return get[Counters](ctx, c, "/counters")
+}
+
+// CountersSince reads the counters with Requests and Durations of only those
+// routes that changed after a sequence number of the same epoch. They stand for
+// themselves: they replace what was read of the route before. Of another epoch
+// it reads everything.
+func (c *Client) CountersSince(ctx context.Context, sequence uint64, epoch string) (Counters, error) {
+	return get[Counters](ctx, c, fmt.Sprintf("/counters?since=%d&epoch=%s", sequence, url.QueryEscape(epoch)))
 }
 
 // Upstreams reads where the systems are.

@@ -32,7 +32,7 @@ const (
 	stateFolder = "/var/lib/cutover"
 	patience    = 15 * time.Second
 	pollEvery   = 10 * time.Millisecond
-	flushEvery  = 50 * time.Millisecond // in nginx
+	restAfter   = 100 * time.Millisecond // a worker counts when it has sent the answer
 	edgeUser    = 10100
 )
 
@@ -43,14 +43,14 @@ const (
 
 // Two tests at once, of two checkouts, do not meet.
 var (
-	prefix    = fmt.Sprintf("edge-dev-%d-", os.Getpid())
+	prefix    = names(os.Getpid())
 	edgeImage = "cutover-edge:" + strings.TrimSuffix(prefix, "-")
 	edgeName  = prefix + "nginx"
 )
 
 // rig is an edge between two small systems.
 type rig struct {
-	t          *testing.T
+	t          testing.TB
 	state      string // the edge's volume, on this machine
 	secrets    string
 	binary     string // of the small systems
@@ -60,9 +60,10 @@ type rig struct {
 	address    string // of the edge
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, state: t.TempDir(), secrets: t.TempDir(), browser: &http.Client{Timeout: patience}}
+	r.sweep()
 	r.binary = filepath.Join(t.TempDir(), "upstream")
 	r.run(append(os.Environ(), "CGO_ENABLED=0"), "go", "build", "-o", r.binary, "./testdata/upstream")
 	r.buildImage()
@@ -88,7 +89,7 @@ func newRig(t *testing.T) *rig {
 }
 
 // at is the same rig for a subtest.
-func (r *rig) at(t *testing.T) *rig {
+func (r *rig) at(t testing.TB) *rig {
 	r.t = t
 	return r
 }
@@ -98,7 +99,9 @@ func (r *rig) buildImage() {
 	r.t.Helper()
 	folder := r.t.TempDir()
 	require.NoError(r.t, os.CopyFS(filepath.Join(folder, "nginx"), os.DirFS("../../nginx")))
-	require.NoError(r.t, os.Chmod(filepath.Join(folder, "nginx", "entrypoint.sh"), 0o755))
+	for _, script := range []string{"entrypoint.sh", "break-glass.sh"} {
+		require.NoError(r.t, os.Chmod(filepath.Join(folder, "nginx", script), 0o755))
+	}
 	require.NoError(r.t, os.WriteFile(filepath.Join(folder, "guard"), []byte("#!/bin/sh\n"), 0o755))
 	r.remove("image", "rm", "--force", edgeImage)
 	r.run(append(os.Environ(), "DOCKER_BUILDKIT=0"), "docker", "build", "-q", "-t", edgeImage,
@@ -124,7 +127,7 @@ func (r *rig) startEdge(flags ...string) {
 	r.docker("rm", "--force", edgeName)
 	args := []string{"create", "--name", edgeName, "--network", network(edge.Python), "--publish", "127.0.0.1::8080",
 		"--init", "--user", "10100:10100", "--read-only", "--tmpfs", "/tmp:mode=1777,size=64m", "--cap-drop", "ALL",
-		"--security-opt", "no-new-privileges", "--volume", r.state + ":" + stateFolder,
+		"--security-opt", "no-new-privileges", "--sysctl", "net.ipv4.tcp_tw_reuse=1", "--volume", r.state + ":" + stateFolder,
 		"--volume", r.secrets + ":/run/secrets:ro"}
 	r.docker(append(append(args, flags...), edgeImage)...)
 	r.docker("network", "connect", network(edge.Go), edgeName)
@@ -173,6 +176,7 @@ type received struct {
 	Method   string      `json:"method"`
 	Target   string      `json:"target"`
 	Host     string      `json:"host"`
+	Length   int64       `json:"length"`
 	Header   http.Header `json:"header"`
 	Body     string      `json:"body"`
 	Arrived  uint64      `json:"arrived"`
@@ -209,8 +213,12 @@ func (r *rig) try(request *http.Request) (*http.Response, error) {
 
 // describe asks the edge for a path, and is an error where no system answers.
 func (r *rig) describe(target string) (received, error) {
+	return r.describeAt(r.address, target)
+}
+
+func (r *rig) describeAt(address, target string) (received, error) {
 	var got received
-	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.address+target, http.NoBody)
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+address+target, http.NoBody)
 	if err != nil {
 		return got, err
 	}
@@ -222,6 +230,24 @@ func (r *rig) describe(target string) (received, error) {
 		return got, fmt.Errorf("%s is answered with %s", target, response.Status)
 	}
 	return got, json.NewDecoder(response.Body).Decode(&got)
+}
+
+// direct is where a system is for this machine: the edge counts nothing of what
+// is asked there.
+func (r *rig) direct(system edge.System) string {
+	r.t.Helper()
+	port := "5000"
+	if system == edge.Go {
+		port = "8080"
+	}
+	return net.JoinHostPort(r.host(container(system), system), port)
+}
+
+// host is a container's address in the network of a system.
+func (r *rig) host(name string, system edge.System) string {
+	r.t.Helper()
+	return strings.TrimSpace(r.docker("inspect", "--format",
+		fmt.Sprintf("{{(index .NetworkSettings.Networks %q).IPAddress}}", network(system)), name))
 }
 
 func (r *rig) receivedBy(response *http.Response) received {
@@ -261,7 +287,7 @@ func (r *rig) counted(before edge.Counters, want map[string]map[edge.System]edge
 	assert.Equal(r.t, want, growth(before, r.counters()), "and no more")
 }
 
-// counters waits until all workers have handed in what they counted.
+// counters waits until they rest.
 func (r *rig) counters() edge.Counters {
 	r.t.Helper()
 	var settled edge.Counters
@@ -274,7 +300,7 @@ func (r *rig) counters() edge.Counters {
 		if since.IsZero() || now.Total != settled.Total {
 			settled, since = now, time.Now()
 		}
-		if time.Since(since) <= 2*flushEvery {
+		if time.Since(since) <= restAfter {
 			return errors.New("they still grow")
 		}
 		return nil

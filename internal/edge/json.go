@@ -18,13 +18,13 @@ func (t Table) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(t))
 }
 
-// UnmarshalJSON is as strict as nginx: the text has every field of a table, and
-// no other one.
+// UnmarshalJSON is as strict as nginx: the text has every field of a table but
+// the lists of visitors, which may be missing, and no other one.
 func (t *Table) UnmarshalJSON(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("the table is not UTF-8")
 	}
-	fields, err := members(text, "generation", "latched", "home", "routes")
+	fields, err := members(text, "generation", "latched", "home", "routes", "first", "last")
 	if err != nil {
 		return fmt.Errorf("the table cannot be read: %w", err)
 	}
@@ -39,15 +39,24 @@ func (t *Table) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("the table cannot be read: %w", err)
 	}
 	*t = Table(read)
+	// Absent and empty mean the same.
+	if len(t.First) == 0 {
+		t.First = nil
+	}
+	if len(t.Last) == 0 {
+		t.Last = nil
+	}
 	return nil
 }
 
-// wireRoute is a route as nginx reads it, with exactly one of weight and pin.
+// wireRoute is a route as nginx reads it, with exactly one of weight, pin and
+// follows.
 type wireRoute struct {
-	Name   string  `json:"name"`
-	Prefix string  `json:"prefix"`
-	Weight *points `json:"weight_bp,omitempty"`
-	Pin    *System `json:"pin,omitempty"`
+	Name    string  `json:"name"`
+	Prefix  string  `json:"prefix"`
+	Weight  *points `json:"weight_bp,omitempty"`
+	Pin     *System `json:"pin,omitempty"`
+	Follows *string `json:"follows,omitempty"`
 }
 
 // points are basis points, written in digits alone.
@@ -65,37 +74,46 @@ func (p *points) UnmarshalJSON(text []byte) error {
 // MarshalJSON writes the route as nginx reads it.
 func (r Route) MarshalJSON() ([]byte, error) {
 	wire := wireRoute{Name: r.Name, Prefix: r.Prefix}
-	if r.Pin == "" {
+	switch {
+	case r.Follows != "":
+		wire.Follows = &r.Follows
+	case r.Pin != "":
+		wire.Pin = &r.Pin
+	default:
 		weight := points(r.Weight)
 		wire.Weight = &weight
-	} else {
-		wire.Pin = &r.Pin
 	}
 	return json.Marshal(wire)
 }
 
 // UnmarshalJSON reads the route as strictly as nginx does.
 func (r *Route) UnmarshalJSON(text []byte) error {
-	if _, err := members(text, "name", "prefix", "weight_bp", "pin"); err != nil {
+	fields, err := members(text, "name", "prefix", "weight_bp", "pin", "follows")
+	if err != nil {
 		return err
 	}
 	var wire wireRoute
 	if err := json.Unmarshal(text, &wire); err != nil {
 		return err
 	}
-	if (wire.Weight == nil) == (wire.Pin == nil) {
-		return fmt.Errorf("route %q has to have either a weight_bp or a pin", wire.Name)
-	}
 	*r = Route{Name: wire.Name, Prefix: wire.Prefix}
-	if wire.Weight != nil {
+	delete(fields, "name")
+	delete(fields, "prefix")
+	switch {
+	case len(fields) != 1:
+		return fmt.Errorf("route %q has to have either a weight_bp, a pin or follows", r.Name)
+	case wire.Weight != nil:
 		r.Weight = Weight(*wire.Weight)
-		return nil
+	// A route with an empty pin, or that follows nobody, would be one with a weight.
+	case wire.Pin != nil && !wire.Pin.Valid():
+		return fmt.Errorf("route %q is pinned to %q, neither python nor go", r.Name, *wire.Pin)
+	case wire.Pin != nil:
+		r.Pin = *wire.Pin
+	case *wire.Follows == "":
+		return fmt.Errorf("route %q follows a route without a name", r.Name)
+	default:
+		r.Follows = *wire.Follows
 	}
-	// A route with an empty pin would be one with a weight.
-	if !wire.Pin.Valid() {
-		return fmt.Errorf("route %q is pinned to %q, neither python nor go", wire.Name, *wire.Pin)
-	}
-	r.Pin = *wire.Pin
 	return nil
 }
 

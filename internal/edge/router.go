@@ -3,17 +3,20 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 )
 
 // Router is the reference for what the edge does with a request: it finds the
-// route by the longest prefix, compared segment by segment, and chooses the
-// system. No request passes through it. Table.Validate builds one, and the tests
+// route by the longest prefix, compared segment by segment, and chooses who
+// answers. No request passes through it. Table.Validate builds one, and the tests
 // ask it and nginx the same questions.
 type Router struct {
-	table Table
-	root  *node
+	table  Table
+	root   *node
+	routes map[string]*Route // by name
+	places map[string]int    // the buckets of those in first and last
 }
 
 // node is a place in the tree of path segments.
@@ -22,24 +25,56 @@ type node struct {
 	route    *Route
 }
 
+// Request is what the edge looks at.
+type Request struct {
+	Method  string
+	Target  string // as in the request line: escaped, and with its query
+	Visitor string // 32 hexadecimal digits
+	User    string // the cookie user_id, "" without
+	Page    string // the header HX-Current-URL, "" without
+	Force   System // what a tester with the token asks for, "" without
+}
+
+// Choice says who answers a request: a system, or the edge itself with a status.
+type Choice struct {
+	Route  string // Unmatched where there is none
+	System System // Self for the edge
+	Status int    // of the edge's own answer, else 0
+}
+
 // NewRouter makes a router of a table, or says what is wrong with the table.
 func NewRouter(table Table) (*Router, error) {
-	if err := table.validateHead(); err != nil {
+	if err := errors.Join(table.validateHead(), table.validateVisitors()); err != nil {
 		return nil, err
 	}
-	router := &Router{table: table, root: &node{}}
-	names := make(map[string]bool, len(table.Routes))
+	router := &Router{
+		table:  table,
+		root:   &node{},
+		routes: make(map[string]*Route, len(table.Routes)),
+		places: make(map[string]int, len(table.First)+len(table.Last)),
+	}
 	for _, route := range table.Routes {
 		if err := route.validate(table.Latched); err != nil {
 			return nil, err
 		}
-		if names[route.Name] {
+		if router.routes[route.Name] != nil {
 			return nil, fmt.Errorf("two routes are named %q", route.Name)
 		}
-		names[route.Name] = true
+		router.routes[route.Name] = &route
 		if err := router.plant(&route); err != nil {
 			return nil, err
 		}
+	}
+	for _, route := range table.Routes {
+		if err := router.checkFollower(route); err != nil {
+			return nil, err
+		}
+	}
+	for _, entry := range table.First {
+		router.places[entry] = 0
+	}
+	for _, entry := range table.Last {
+		router.places[entry] = buckets - 1
 	}
 	return router, nil
 }
@@ -64,19 +99,103 @@ func (r *Router) Match(target string) (Route, bool) {
 	return *found, true
 }
 
-// Choose is the system that answers a visitor's request.
-func (r *Router) Choose(target, visitor string) System {
-	route, found := r.Match(target)
+// Choose says who answers a request.
+func (r *Router) Choose(request Request) Choice {
+	route, found := r.Match(request.Target)
+	if !found {
+		return Choice{Route: Unmatched, System: r.system(nil, request)}
+	}
+	if route.Follows == "" {
+		return Choice{Route: route.Name, System: r.system(&route, request)}
+	}
 	switch {
-	case !found:
-		return r.table.Home
-	case route.Pin != "":
+	case r.system(r.page(route, request.Page), request) == Go:
+		return Choice{Route: route.Name, System: Go}
+	case request.Method == http.MethodGet || request.Method == http.MethodHead:
+		return Choice{Route: route.Name, System: Self, Status: http.StatusOK} // with HX-Refresh
+	default:
+		return Choice{Route: route.Name, System: Self, Status: http.StatusConflict}
+	}
+}
+
+// system is the one that serves a route, or what no route matches.
+func (r *Router) system(route *Route, request Request) System {
+	switch {
+	case route != nil && route.Pin != "": // only one system has what is pinned
 		return route.Pin
-	case route.Weight.Takes(Bucket(visitor)):
+	case request.Force.Valid() && !r.table.Latched:
+		return request.Force
+	case route == nil:
+		return r.table.Home
+	case route.Weight.Takes(r.bucket(request)):
 		return Go
 	default:
 		return Python
 	}
+}
+
+// bucket is where a visitor is placed: by name, or by chance.
+func (r *Router) bucket(request Request) int {
+	if place, found := r.places["visitor:"+request.Visitor]; found {
+		return place
+	}
+	if place, found := r.places["user:"+request.User]; found {
+		return place
+	}
+	return Bucket(request.Visitor)
+}
+
+// page is the route of the page that a request for a follower comes from, nil
+// where no route matches the page.
+func (r *Router) page(follower Route, url string) *Route {
+	target, ok := targetOf(url)
+	if !ok {
+		return r.routes[follower.Follows]
+	}
+	route, found := r.Match(target)
+	switch {
+	case !found:
+		return nil
+	case route.Follows != "":
+		return r.routes[route.Follows]
+	default:
+		return &route
+	}
+}
+
+// targetOf is the request target of a page's address, which is absolute or a
+// path.
+func targetOf(url string) (target string, ok bool) {
+	if strings.HasPrefix(url, "/") {
+		return url, true
+	}
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return "", false
+	}
+	end := strings.IndexAny(rest, "/?#")
+	switch {
+	case rest == "" || end == 0:
+		return "", false // no host
+	case end < 0:
+		return "/", true
+	default:
+		return rest[end:], true
+	}
+}
+
+func (r *Router) checkFollower(route Route) error {
+	if route.Follows == "" {
+		return nil
+	}
+	followed := r.routes[route.Follows]
+	switch {
+	case followed == nil:
+		return fmt.Errorf("route %q follows %q, which there is not", route.Name, route.Follows)
+	case followed.Pin != "" || followed.Follows != "":
+		return fmt.Errorf("route %q follows %q, which has no weight", route.Name, route.Follows)
+	}
+	return nil
 }
 
 func (r *Router) plant(route *Route) error {

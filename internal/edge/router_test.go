@@ -91,7 +91,7 @@ func TestChoosingASystem(t *testing.T) {
 	} {
 		router, err := edge.NewRouter(c.table)
 		require.NoError(t, err, name)
-		assert.Equal(t, c.want, router.Choose("/a/b", visitor), name)
+		assert.Equal(t, c.want, router.Choose(edge.Request{Target: "/a/b", Visitor: visitor}).System, name)
 	}
 }
 

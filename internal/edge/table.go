@@ -33,15 +33,25 @@ type Table struct {
 	Latched    bool    `json:"latched"`
 	Home       System  `json:"home"` // serves what no route matches
 	Routes     []Route `json:"routes"`
+	// Visitors that go to Go at any weight above 0, and only at 100:
+	// "visitor:" and the 32 hexadecimal digits of their cookie, or "user:" and
+	// the value of the cookie user_id. What is said of a visitor counts before
+	// what is said of a user.
+	First []string `json:"first,omitempty"`
+	Last  []string `json:"last,omitempty"`
 }
 
 // Route is a part of the application. It has a weight, or a pin: the system
-// that serves it whatever the weights are.
+// that serves it whatever the weights are. Or it exists in Go alone and follows
+// the page that asks for it: where the page is python's, the edge answers that
+// the page has to be loaded anew. The route it names stands for the page of a
+// request that does not say where it comes from.
 type Route struct {
-	Name   string
-	Prefix string
-	Weight Weight
-	Pin    System
+	Name    string
+	Prefix  string
+	Weight  Weight
+	Pin     System
+	Follows string
 }
 
 // maxGeneration is the highest that a number in Lua tells from its neighbours.
@@ -49,10 +59,16 @@ const maxGeneration = 1<<53 - 1
 
 const maxNameLength = 64
 
+const (
+	maxEntries    = 10000 // in first and last together
+	maxUserLength = 64
+	visitorLength = 32
+)
+
 // Equal tells whether two tables say the same, in the same order.
 func (t Table) Equal(other Table) bool {
 	return t.Generation == other.Generation && t.Latched == other.Latched && t.Home == other.Home &&
-		slices.Equal(t.Routes, other.Routes)
+		slices.Equal(t.Routes, other.Routes) && slices.Equal(t.First, other.First) && slices.Equal(t.Last, other.Last)
 }
 
 // Validate says what is wrong with a table, if anything.
@@ -69,6 +85,39 @@ func (t Table) validateHead() error {
 		return fmt.Errorf("the home is %q, neither python nor go", t.Home)
 	}
 	return nil
+}
+
+// validateVisitors says what is wrong with first and last, if anything.
+func (t Table) validateVisitors() error {
+	if len(t.First)+len(t.Last) > maxEntries {
+		return fmt.Errorf("first and last have more than %d entries", maxEntries)
+	}
+	listed := make(map[string]bool, len(t.First)+len(t.Last))
+	for _, entries := range [][]string{t.First, t.Last} {
+		for _, entry := range entries {
+			if err := CheckVisitor(entry); err != nil {
+				return err
+			}
+			if listed[entry] {
+				return fmt.Errorf("first and last name %q twice", entry)
+			}
+			listed[entry] = true
+		}
+	}
+	return nil
+}
+
+// CheckVisitor says what is wrong with an entry of first or last, if anything.
+func CheckVisitor(entry string) error {
+	kind, value, _ := strings.Cut(entry, ":")
+	switch {
+	case kind == "visitor" && len(value) == visitorLength && strings.Trim(value, "0123456789abcdefABCDEF") == "":
+		return nil
+	case kind == "user" && value != "" && len(value) <= maxUserLength && !strings.ContainsFunc(value, notInUser):
+		return nil
+	}
+	return fmt.Errorf("%q is neither \"visitor:\" with 32 hexadecimal digits nor \"user:\" with 1 to %d letters, digits, dashes and underscores",
+		entry, maxUserLength)
 }
 
 // CheckName says what is wrong with the name of a route, if anything.
@@ -107,6 +156,8 @@ func (r Route) validate(latched bool) error {
 	err := CheckPrefix(r.Prefix)
 	switch {
 	case err != nil:
+	case r.Follows != "":
+		err = r.validateFollower()
 	case r.Pin == "" && !r.Weight.valid():
 		err = fmt.Errorf("the weight %s is not a percentage from 0 to 100", r.Weight)
 	case r.Pin != "" && !r.Pin.Valid():
@@ -120,6 +171,17 @@ func (r Route) validate(latched bool) error {
 		return fmt.Errorf("route %q: %w", r.Name, err)
 	}
 	return nil
+}
+
+func (r Route) validateFollower() error {
+	if r.Pin != "" || r.Weight != 0 {
+		return errors.New("it follows another route and has a weight or a pin as well")
+	}
+	return nil
+}
+
+func notInUser(char rune) bool {
+	return char == '.' || notInName(char)
 }
 
 func notInName(char rune) bool {

@@ -78,7 +78,7 @@ func TestRouteNeedsOneOfWeightAndPin(t *testing.T) {
 		`{"name":"auth","prefix":"/","weight_bp":0,"pin":"go"}`,
 	} {
 		var route edge.Route
-		assert.EqualError(t, json.Unmarshal([]byte(text), &route), `route "auth" has to have either a weight_bp or a pin`)
+		assert.EqualError(t, json.Unmarshal([]byte(text), &route), `route "auth" has to have either a weight_bp, a pin or follows`)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestValidateRefusesRouteNames(t *testing.T) {
 }
 
 // tables are texts of tables that both Go and nginx take, and that both refuse.
-func tables(t *testing.T) (good, bad map[string]string) {
+func tables(t testing.TB) (good, bad map[string]string) {
 	t.Helper()
 	content, err := os.ReadFile("testdata/tables.json")
 	require.NoError(t, err)

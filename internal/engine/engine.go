@@ -25,9 +25,9 @@ import (
 // not be reached, as opposed to having refused something.
 var ErrUnavailable = errors.New("the Docker Engine is not available")
 
-// minAPI is the oldest Engine API that the project is tested against
+// MinAPI is the oldest Engine API that the project is tested against
 // (Docker 20.10).
-const minAPI = "1.41"
+const MinAPI = "1.41"
 
 // Engine is a connection to one Docker Engine. It is safe for concurrent use.
 type Engine struct {
@@ -63,9 +63,9 @@ func Connect(ctx context.Context) (*Engine, error) {
 	if _, err := api.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w at %s: %w", ErrUnavailable, host, err), api.Close())
 	}
-	if v := api.ClientVersion(); older(v, minAPI) {
+	if v := api.ClientVersion(); older(v, MinAPI) {
 		return nil, errors.Join(
-			fmt.Errorf("%w: the engine at %s speaks API %s, at least %s (Docker 20.10) is needed", ErrUnavailable, host, v, minAPI),
+			fmt.Errorf("%w: the engine at %s speaks API %s, at least %s (Docker 20.10) is needed", ErrUnavailable, host, v, MinAPI),
 			api.Close())
 	}
 	return e, nil

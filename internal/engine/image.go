@@ -30,6 +30,26 @@ func (e *Engine) ImageID(ctx context.Context, ref string) (string, error) {
 	return inspect.ID, nil
 }
 
+// CheckImage says why containers of a local image cannot start here, if they
+// cannot.
+func (e *Engine) CheckImage(ctx context.Context, ref string) error {
+	inspect, err := e.api.ImageInspect(ctx, ref)
+	if err != nil {
+		return e.wrap("inspect image "+ref, err)
+	}
+	info, err := e.Info(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case inspect.Os != info.OS || inspect.Architecture != info.Arch:
+		return fmt.Errorf("it is made for %s/%s, and the engine runs %s/%s", inspect.Os, inspect.Architecture, info.OS, info.Arch)
+	case inspect.Config == nil || len(inspect.Config.Cmd)+len(inspect.Config.Entrypoint) == 0:
+		return errors.New("it names no command to run")
+	}
+	return nil
+}
+
 // PullImage fetches ref from its registry. An error means that no registry
 // answered or that it has no such image.
 func (e *Engine) PullImage(ctx context.Context, ref string) (err error) {

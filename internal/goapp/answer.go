@@ -1,12 +1,15 @@
 package goapp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 )
 
 // answer is a whole HTTP response. Handlers return it rather than write it,
@@ -45,15 +48,21 @@ type envelope struct {
 }
 
 func success(data any) (answer, error) {
-	return jsonAnswer(http.StatusOK, envelope{Status: "success", Data: data})
+	return succeeded(http.StatusOK, data)
+}
+
+func succeeded(status int, data any) (answer, error) {
+	return jsonAnswer(status, envelope{Status: "success", Data: data})
 }
 
 func jsonAnswer(status int, document any) (answer, error) {
-	body, err := json.Marshal(document)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // no browser takes JSON for HTML
+	if err := encoder.Encode(document); err != nil {
 		return answer{}, fmt.Errorf("the answer could not be written as JSON: %w", err)
 	}
-	return answer{status: status, contentType: "application/json", body: append(body, '\n')}, nil
+	return answer{status: status, contentType: "application/json", body: body.Bytes()}, nil
 }
 
 // problem is an error that the client is told.
@@ -70,10 +79,11 @@ func (p problem) Message() string { return p.message }
 var (
 	errNotFound         = problem{http.StatusNotFound, "Not found."}
 	errUserNotFound     = problem{http.StatusNotFound, "User not found."}
+	errBadgeNotFound    = problem{http.StatusNotFound, "Badge not found."}
+	errToolNotFound     = problem{http.StatusNotFound, "Tool not found."}
 	errNotLoggedIn      = problem{http.StatusUnauthorized, "Authentication required."}
-	errWrongPassword    = problem{http.StatusUnauthorized, "Invalid username or password."}
-	errNoPassword       = problem{http.StatusBadRequest, "Username and password are required."}
-	errNotJSONObject    = problem{http.StatusBadRequest, "The request body must be a JSON object."}
+	errNotAllowed       = problem{http.StatusForbidden, "You are not allowed to do this."}
+	errNotJSONObject    = problem{http.StatusBadRequest, "The request body must be a JSON object with fields of the right types."}
 	errBadPage          = problem{http.StatusBadRequest, "page and per_page must be positive integers, per_page at most 100."}
 	errMethodNotAllowed = problem{http.StatusMethodNotAllowed, "Method not allowed."}
 	errTooLarge         = problem{http.StatusRequestEntityTooLarge, "The request body is too large."}
@@ -81,7 +91,20 @@ var (
 	errInternal         = problem{http.StatusInternalServerError, "Internal server error."}
 )
 
-// unavailable marks an error as the fault of Postgres or Redis.
+// storeProblems is what the client is told of what the store found.
+var storeProblems = map[error]problem{
+	store.ErrNoAccount:     errUserNotFound,
+	store.ErrNoBadge:       errBadgeNotFound,
+	store.ErrNoTool:        errToolNotFound,
+	store.ErrNoCircle:      errNoSuchCircle,
+	store.ErrEmailTaken:    errEmailTaken,
+	store.ErrTitleTaken:    errTitleTaken,
+	store.ErrCheckedOut:    errCheckedOut,
+	store.ErrNotCheckedOut: errNotCheckedOut,
+	store.ErrUnavailable:   errUnavailable,
+}
+
+// unavailable marks an error as the fault of a server that is away.
 type unavailable struct{ error }
 
 func (u unavailable) Unwrap() error { return u.error }
@@ -95,9 +118,13 @@ func toProblem(err error) problem {
 		return known
 	case errors.As(err, &away):
 		return errUnavailable
-	default:
-		return errInternal
 	}
+	for found, told := range storeProblems {
+		if errors.Is(err, found) {
+			return told
+		}
+	}
+	return errInternal
 }
 
 // failed turns an error into an answer: JSON for the API, a fragment for

@@ -2,13 +2,27 @@ package goapp
 
 import (
 	"cmp"
+	"context"
 	"errors"
-	"io"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 )
+
+var (
+	errWrongPassword = problem{http.StatusUnauthorized, "Invalid username or password."}
+	errNoPassword    = problem{http.StatusBadRequest, "Username and password are required."}
+)
+
+// logins keeps who logged in when.
+type logins interface {
+	NoteLogin(ctx context.Context, by store.Actor, sessionID string, account int64, ttl time.Duration) error
+	NoteLogout(ctx context.Context, by store.Actor, sessionID string, account int64) error
+}
 
 // credentials are what someone logs in with.
 type credentials struct {
@@ -22,7 +36,7 @@ type credentials struct {
 // neither prolongs a session nor needs Redis.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	given, err := readCredentials(r)
-	var user account
+	var user store.Account
 	if err == nil {
 		user, err = s.authenticate(r, given)
 	}
@@ -41,38 +55,51 @@ func (s *Server) refuseLogin(given credentials, err error) (answer, error) {
 	return answer{}, err
 }
 
-func (s *Server) startSession(r *http.Request, given credentials, user account) (answer, error) {
-	if err := s.sessions.Login(r.Context(), r, strconv.FormatInt(user.ID, 10)); err != nil {
+// startSession writes down the login before Redis has the session: no session
+// is without its row.
+func (s *Server) startSession(r *http.Request, given credentials, user store.Account) (answer, error) {
+	ctx := r.Context()
+	if err := s.sessions.Login(ctx, r, strconv.FormatInt(user.ID, 10)); err != nil {
 		return answer{}, unavailable{err}
+	}
+	if err := s.logins.NoteLogin(ctx, actor(r, user.ID), s.sessions.ID(ctx), user.ID, s.settings.SessionTTL); err != nil {
+		s.sessions.Abandon(ctx)
+		return answer{}, err
 	}
 	if given.form {
 		return redirect(http.StatusSeeOther, given.next), nil
 	}
-	return success(userData{user.view()})
+	return success(userData{user})
 }
 
 // authenticate answers the same, and takes as long, whether the user does not
 // exist, is disabled, or has another password.
-func (s *Server) authenticate(r *http.Request, given credentials) (account, error) {
+func (s *Server) authenticate(r *http.Request, given credentials) (store.Account, error) {
 	if given.login == "" || given.password == "" {
-		return account{}, errNoPassword
+		return store.Account{}, errNoPassword
 	}
-	user, err := s.accounts.byLogin(r.Context(), given.login)
-	if errors.Is(err, errNoAccount) {
+	user, err := s.accounts.AccountByLogin(r.Context(), given.login)
+	if errors.Is(err, store.ErrNoAccount) {
 		s.passwords.mismatch(given.password)
-		return account{}, errWrongPassword
+		return store.Account{}, errWrongPassword
 	}
 	if err != nil {
-		return account{}, err
+		return store.Account{}, err
 	}
 	if !s.passwords.match(user.PasswordHash, given.password) || !user.Enabled {
-		return account{}, errWrongPassword
+		return store.Account{}, errWrongPassword
 	}
 	return user, nil
 }
 
 func (s *Server) logout(r *http.Request) (answer, error) {
-	if err := s.sessions.Logout(r.Context()); err != nil {
+	ctx := r.Context()
+	if id, ok := s.sessionUser(ctx); ok {
+		if err := s.logins.NoteLogout(ctx, actor(r, id), s.sessions.ID(ctx), id); err != nil {
+			return answer{}, err
+		}
+	}
+	if err := s.sessions.Logout(ctx); err != nil {
 		return answer{}, unavailable{err}
 	}
 	if fromPage(r) {
@@ -81,51 +108,35 @@ func (s *Server) logout(r *http.Request) (answer, error) {
 	return success(nil)
 }
 
+type meData struct {
+	User          store.Account `json:"user"`
+	Administrator bool          `json:"administrator"`
+}
+
 func (s *Server) me(r *http.Request) (answer, error) {
-	user, err := s.currentUser(r)
+	user, err := s.currentMember(r)
 	if err != nil {
 		return answer{}, err
 	}
-	return success(userData{user.view()})
-}
-
-// currentUser returns who is logged in, or errNotLoggedIn. A user who was
-// disabled or deleted since the login is not.
-func (s *Server) currentUser(r *http.Request) (account, error) {
-	id, err := strconv.ParseInt(s.sessions.UserID(r.Context()), 10, 64)
-	if err != nil {
-		return account{}, errNotLoggedIn
-	}
-	user, err := s.accounts.byID(r.Context(), id)
-	switch {
-	case errors.Is(err, errNoAccount), err == nil && !user.Enabled:
-		return account{}, errNotLoggedIn
-	default:
-		return user, err
-	}
+	return success(meData{user.Account, user.administrator()})
 }
 
 func readCredentials(r *http.Request) (credentials, error) {
 	if fromPage(r) {
 		form, err := readForm(r)
+		if err != nil {
+			return credentials{}, err
+		}
 		return credentials{
 			login:    form.Get("username"),
 			password: form.Get("password"),
 			next:     localPath(form.Get("next")),
 			form:     true,
-		}, err
+		}, nil
 	}
-
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return credentials{}, err
-	}
-	var username, email, password string
-	err = readObject(body, map[string]*string{"username": &username, "email": &email, "password": &password})
-	if err != nil {
-		return credentials{}, errNotJSONObject
-	}
-	return credentials{login: cmp.Or(username, email), password: password}, nil
+	username, email, password := field[string]{nullable: true}, field[string]{nullable: true}, field[string]{nullable: true}
+	err := readJSON(r, map[string]reader{"username": &username, "email": &email, "password": &password})
+	return credentials{login: cmp.Or(username.or(""), email.or("")), password: password.or("")}, err
 }
 
 // localPath returns where to go after a login: the path if it stays on this

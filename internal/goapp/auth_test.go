@@ -12,13 +12,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 	"github.com/cutover-dev/cutover/internal/session"
 )
 
 func TestLogin_JSON(t *testing.T) {
 	const wrong = "Invalid username or password."
 	const required = "Username and password are required."
-	const notAnObject = "The request body must be a JSON object."
+	const notAnObject = "The request body must be a JSON object with fields of the right types."
 	for _, test := range []struct {
 		body    string
 		user    string
@@ -162,7 +163,7 @@ func TestLogin_RefusesABodyThatBreaksOff(t *testing.T) {
 		if contentType == urlencoded {
 			assertPage(t, w, http.StatusBadRequest, "Username and password are required.")
 		} else {
-			assertError(t, w, http.StatusBadRequest, "The request body must be a JSON object.")
+			assertError(t, w, http.StatusBadRequest, "The request body must be a JSON object with fields of the right types.")
 		}
 		assert.Zero(t, a.sessions.Keys())
 	}
@@ -186,7 +187,29 @@ func TestLogin_WithAWrongPasswordLeavesTheSessionAlone(t *testing.T) {
 	assertError(t, right, http.StatusServiceUnavailable, "Service temporarily unavailable.")
 	assert.Empty(t, right.Result().Cookies())
 	a.sessions.SetDown(false)
-	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`,"administrator":true}`)
+}
+
+func TestLogin_IsWrittenDown(t *testing.T) {
+	a := newApp(t)
+	w := a.ask(http.MethodPost, loginPath, `{"username":"ada","password":"rehearsal"}`, "X-Request-ID", "bl\xe5 b\xe6r")
+	assert.Equal(t, http.StatusOK, w.Code)
+	a.ask(http.MethodPost, logoutPath, "", "X-Request-ID", strings.Repeat("x", 300))
+	a.ask(http.MethodPost, logoutPath, "")
+	assert.Equal(t, []string{"blå bær 1 login [43 1 1h0m0s]", strings.Repeat("x", 200) + " 1 logout [43 1]"}, a.records.written)
+}
+
+func TestLogin_ThatCannotBeWrittenDownIsNone(t *testing.T) {
+	a := newApp(t)
+	a.login("ada")
+	before := a.record()
+	a.records.writeErr = store.ErrUnavailable
+	w := a.ask(http.MethodPost, loginPath, `{"username":"bob","password":"rehearsal"}`)
+	assertError(t, w, http.StatusServiceUnavailable, "Service temporarily unavailable.")
+	assert.Empty(t, w.Result().Cookies())
+	assertError(t, a.ask(http.MethodPost, logoutPath, ""), http.StatusServiceUnavailable, "Service temporarily unavailable.")
+	assert.Equal(t, before, a.record())
+	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`,"administrator":true}`)
 }
 
 func TestLogin_RotatesTheSession(t *testing.T) {
@@ -197,7 +220,7 @@ func TestLogin_RotatesTheSession(t *testing.T) {
 	assert.NotEqual(t, first, a.cookies[session.Cookie])
 	assert.Equal(t, 1, a.sessions.Keys(), "the old record is deleted")
 	assert.Equal(t, http.StatusUnauthorized, a.ask(http.MethodPost, loginPath, `{"username":"ada","password":"x"}`).Code)
-	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`,"administrator":true}`)
 }
 
 func TestLogout(t *testing.T) {
@@ -218,11 +241,11 @@ func TestMe(t *testing.T) {
 	const required = "Authentication required."
 	assertError(t, a.get("/api/auth/me"), http.StatusUnauthorized, required)
 	a.login("ada")
-	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`,"administrator":true}`)
 
-	a.accounts.rows[0].Enabled = false
+	a.records.accounts[0].Enabled = false
 	assertError(t, a.get("/api/auth/me"), http.StatusUnauthorized, required)
-	a.accounts.rows = nil
+	a.records.accounts = nil
 	assertError(t, a.get("/api/auth/me"), http.StatusUnauthorized, required)
 }
 

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,9 +22,29 @@ type Config struct {
 	AssetsDir    string // holds Debian's htmx.min.js
 	Database     *pgxpool.Config
 	Redis        *redis.Options
-	SessionTTL   time.Duration
 	CookieSecure bool
+	SecretKey    []byte
+	SMTPAddr     string
+	HookURL      string
+	Jobs         bool
+	JobInterval  time.Duration
+	Settings
 }
+
+// Settings are what answers depend on.
+type Settings struct {
+	SessionTTL time.Duration
+	ResetTTL   time.Duration
+	PublicURL  string
+	BcryptCost int
+}
+
+// bcrypt's costs: below there is no bcrypt, above a login takes seconds.
+const (
+	minBcryptCost     = 4
+	maxBcryptCost     = 14
+	defaultBcryptCost = 12
+)
 
 const defaultListen = ":8080"
 
@@ -40,8 +63,21 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		AssetsDir:    env.text("ASSETS_DIR", "/usr/share/javascript/htmx"),
 		Database:     env.database(),
 		Redis:        env.redis(),
-		SessionTTL:   time.Duration(env.number("SESSION_TTL", 3600)) * time.Second,
 		CookieSecure: env.boolean("COOKIE_SECURE", true),
+		SecretKey:    env.secret("SECRET_KEY_FILE"),
+		SMTPAddr:     env.address("SMTP_ADDR"),
+		HookURL:      env.url("HOOK_URL", "http"),
+		Jobs:         env.boolean("JOBS", false),
+		JobInterval:  env.seconds("JOB_INTERVAL", 60),
+		Settings: Settings{
+			SessionTTL: env.seconds("SESSION_TTL", 3600),
+			ResetTTL:   env.seconds("RESET_TTL", 3600),
+			PublicURL:  env.url("PUBLIC_URL", "http", "https"),
+			BcryptCost: env.number("BCRYPT_COST", defaultBcryptCost),
+		},
+	}
+	if cost := config.BcryptCost; cost < minBcryptCost || cost > maxBcryptCost {
+		env.refuse("BCRYPT_COST", "must be from %d to %d, not %d", minBcryptCost, maxBcryptCost, cost)
 	}
 	env.timeZone()
 	return config, errors.Join(env.problems...)
@@ -75,6 +111,33 @@ func (e *environment) number(name string, fallback int) int {
 		return fallback
 	}
 	return int(number)
+}
+
+func (e *environment) seconds(name string, fallback int) time.Duration {
+	return time.Duration(e.number(name, fallback)) * time.Second
+}
+
+// address reads where a server listens.
+func (e *environment) address(name string) string {
+	address := e.getenv(name)
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && host != "" {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" {
+		e.refuse(name, "must be set, like host:2501, not %q", address)
+	}
+	return address
+}
+
+// url reads the beginning of addresses, to which a path is added.
+func (e *environment) url(name string, schemes ...string) string {
+	text := e.getenv(name)
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Hostname() == "" || parsed.RawQuery != "" || parsed.Fragment != "" || !slices.Contains(schemes, parsed.Scheme) || strings.HasSuffix(text, "/") {
+		e.refuse(name, "must be set, like %s://host:8001, without a slash at its end, not %q", schemes[0], text)
+	}
+	return text
 }
 
 func (e *environment) boolean(name string, fallback bool) bool {

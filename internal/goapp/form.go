@@ -1,10 +1,12 @@
 package goapp
 
 import (
+	"bytes"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -23,27 +25,54 @@ func mediaType(r *http.Request) string {
 
 // The forms of the pages go to the API, as the legacy system's do.
 const (
-	loginPath  = "/api/auth/login"
-	logoutPath = "/api/auth/logout"
+	loginPath    = "/api/auth/login"
+	logoutPath   = "/api/auth/logout"
+	resetPath    = "/api/auth/reset"
+	linkPath     = "/api/auth/reset/{token}"
+	checkoutPath = "/api/tools/{id}/checkout"
+	checkinPath  = "/api/tools/{id}/checkin"
 )
 
+var formPaths = []string{loginPath, logoutPath, resetPath, linkPath, checkoutPath, checkinPath}
+
 // fromPage reports whether a form of a page sent the request: it is answered
-// with a page.
+// with a page. So is who follows the link in a mail.
 func fromPage(r *http.Request) bool {
-	kind := mediaType(r)
-	return r.Method == http.MethodPost &&
-		(r.Pattern == loginPath || r.Pattern == logoutPath) &&
-		(kind == urlencoded || kind == multipart)
+	switch r.Method {
+	case http.MethodPost:
+		kind := mediaType(r)
+		return slices.Contains(formPaths, r.Pattern) && (kind == urlencoded || kind == multipart)
+	case http.MethodGet, http.MethodHead:
+		return r.Pattern == linkPath
+	default:
+		return false
+	}
 }
 
 // readForm returns what a form sent.
 func readForm(r *http.Request) (url.Values, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
 	if mediaType(r) == multipart {
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		_ = r.ParseMultipartForm(maxBody) // what a malformed form lacks is missed later
 		return r.PostForm, nil
 	}
+	return parseQuery(string(body)), nil
+}
+
+// readJSON reads the wanted fields of the request's body.
+func readJSON(r *http.Request, wanted map[string]reader) error {
 	body, err := io.ReadAll(r.Body)
-	return parseQuery(string(body)), err
+	if err != nil {
+		return err
+	}
+	if readObject(body, wanted) != nil {
+		return errNotJSONObject
+	}
+	return nil
 }
 
 // parseQuery reads a query or a form as the legacy system does, and browsers

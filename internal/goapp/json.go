@@ -11,11 +11,44 @@ import (
 
 var errMalformed = errors.New("the text is not the JSON object that is wanted")
 
-// readObject reads the wanted texts of a JSON object, as strictly and as
+// field is a wanted member of a JSON object.
+type field[T string | int64 | bool] struct {
+	nullable bool
+	given    bool
+	value    *T // nil: null, or not given
+}
+
+// or returns the field's value, else what stands for none.
+func (f *field[T]) or(none T) T {
+	if f.value == nil {
+		return none
+	}
+	return *f.value
+}
+
+func (f *field[T]) read(raw json.RawMessage) error {
+	f.given, f.value = true, nil
+	if string(raw) == "null" {
+		if f.nullable {
+			return nil
+		}
+		return errMalformed
+	}
+	var value T
+	if !utf8.Valid(raw) || json.Unmarshal(raw, &value) != nil {
+		return errMalformed
+	}
+	f.value = &value
+	return nil
+}
+
+type reader interface{ read(json.RawMessage) error }
+
+// readObject reads the wanted fields of a JSON object, as strictly and as
 // leniently as the legacy system: names have their case, every one of a name
-// that comes twice must be a text or null, and nothing is asked of the values
-// that nobody wants but that they are JSON.
-func readObject(document []byte, wanted map[string]*string) error {
+// that comes twice must be of the right type, and nothing is asked of the
+// values that nobody wants but that they are JSON.
+func readObject(document []byte, wanted map[string]reader) error {
 	if !json.Valid(document) || hasLoneSurrogate(document) {
 		return errMalformed
 	}
@@ -32,13 +65,10 @@ func readObject(document []byte, wanted map[string]*string) error {
 		if err := decoder.Decode(&value); err != nil {
 			return err
 		}
-		text, ok := wanted[name.(string)]
-		if !ok {
-			continue
-		}
-		*text = "" // null changes nothing
-		if !utf8.Valid(value) || json.Unmarshal(value, text) != nil {
-			return errMalformed
+		if field, ok := wanted[name.(string)]; ok {
+			if err := field.read(value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

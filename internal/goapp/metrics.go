@@ -50,13 +50,23 @@ func newMetrics(routes []route) *metrics {
 	for _, route := range routes {
 		m.routes[exactPattern(route.path)] = route.path
 		for method := range route.methods {
-			// A ratio of errors needs both series from the start.
-			m.requests.WithLabelValues(method, route.path, "200")
-			m.requests.WithLabelValues(method, route.path, "500")
+			// A ratio of errors needs its series from the start.
+			for _, status := range usualStatuses {
+				m.requests.WithLabelValues(method, route.path, strconv.Itoa(status))
+			}
 			m.duration.WithLabelValues(method, route.path)
 		}
 	}
 	return m
+}
+
+// usualStatuses are what the routes answer.
+var usualStatuses = []int{
+	http.StatusOK, http.StatusCreated,
+	http.StatusFound, http.StatusSeeOther, http.StatusPermanentRedirect,
+	http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+	http.StatusConflict, http.StatusRequestEntityTooLarge,
+	http.StatusInternalServerError, http.StatusServiceUnavailable,
 }
 
 // observe counts an answer, and returns how its route is called.

@@ -31,21 +31,28 @@ func bounded(h http.HandlerFunc) http.Handler {
 }
 
 // withBody waits for the whole body before the deadline begins: a slow client
-// is not an outage. The server's ReadTimeout bounds the wait.
+// is not an outage. The server's ReadTimeout bounds the wait. A body that is
+// too large is refused where the handler would read it.
 func (s *Server) withBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-		if errors.As(err, new(*http.MaxBytesError)) {
-			s.failed(r, errTooLarge).write(w)
-			return
+		switch {
+		case errors.As(err, new(*http.MaxBytesError)):
+			r.Body = tooLarge{}
+		case err != nil:
+			r.Body = http.NoBody // half a body is nothing, and refused as such
+		default:
+			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		if err != nil {
-			body = nil // half a body is nothing, and refused as such
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
 }
+
+// tooLarge is the body of which more was sent than anything here needs.
+type tooLarge struct{}
+
+func (tooLarge) Read([]byte) (int, error) { return 0, errTooLarge }
+func (tooLarge) Close() error             { return nil }
 
 // plain serves a handler that needs no session.
 func (s *Server) plain(h handler) http.Handler {
@@ -126,6 +133,19 @@ func newRequestID(r *http.Request) string {
 	return hex.EncodeToString(random[:])
 }
 
+// maxAuditedID is what the audit trail keeps of a request's id.
+const maxAuditedID = 200
+
+// auditedID is the request's id as the client or the edge gave it, "" if they
+// gave none. A header's bytes are Latin-1, as everywhere in Python.
+func auditedID(r *http.Request) string {
+	var id []rune
+	for _, b := range []byte(strings.Join(r.Header.Values("X-Request-ID"), ",")) {
+		id = append(id, rune(b))
+	}
+	return string(id[:min(len(id), maxAuditedID)])
+}
+
 // observed gives every request its id, survives panics, and counts and logs
 // the answer.
 func (s *Server) observed(next http.Handler) http.Handler {
@@ -151,12 +171,20 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "request",
 			slog.String("request_id", id),
 			slog.String("method", r.Method),
-			slog.String("path", path),
+			slog.String("path", withoutToken(path)),
 			slog.String("route", route),
 			slog.Int("status", recorder.status),
 			slog.Float64("ms", float64(elapsed.Microseconds())/1000),
 		)
 	})
+}
+
+// withoutToken keeps reset links, which are as good as passwords, out of the log.
+func withoutToken(path string) string {
+	if at := strings.Index(path, resetPath+"/"); at >= 0 {
+		return path[:at] + linkPath
+	}
+	return path
 }
 
 // Machines ask for these every second or two: a line for each would bury the

@@ -55,6 +55,9 @@ func TestMetrics(t *testing.T) {
 		`http_requests_total{method="POST",route="/api/auth/login",service="go",status="500"} 0`,
 		`http_requests_total{method="GET",route="/api/users/{id}",service="go",status="200"} 0`,
 		`http_requests_total{method="GET",route="/",service="go",status="200"} 0`,
+		`http_requests_total{method="POST",route="/api/badges/",service="go",status="201"} 0`,
+		`http_requests_total{method="PUT",route="/api/users/{id}",service="go",status="403"} 0`,
+		`http_requests_total{method="POST",route="/htmx/tools/{id}/checkout",service="go",status="409"} 0`,
 		`http_request_duration_seconds_count{method="GET",route="/dashboard",service="go"} 0`,
 		"process_resident_memory_bytes ",
 	} {

@@ -1,73 +1,52 @@
 package goapp
 
 import (
-	"bytes"
-	"embed"
 	"errors"
-	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 )
-
-//go:embed views/*.html
-var viewFiles embed.FS
-
-// views renders the templates in views/. A page's file defines "title" and
-// "content", which the layout puts into a whole page; what htmx asks for is
-// a "fragment".
-type views struct {
-	templates map[string]*template.Template
-}
-
-func parseViews() (*views, error) {
-	v := &views{templates: map[string]*template.Template{}}
-	for _, name := range []string{"login", "dashboard", "users", "problem"} {
-		files := []string{"views/layout.html", "views/" + name + ".html"}
-		if name == "dashboard" {
-			files = append(files, "views/users.html")
-		}
-		parsed, err := template.ParseFS(viewFiles, files...)
-		if err != nil {
-			return nil, fmt.Errorf("the view %s cannot be read: %w", name, err)
-		}
-		v.templates[name] = parsed
-	}
-	return v, nil
-}
-
-// page renders a whole page.
-func (v *views) page(status int, name string, data any) (answer, error) {
-	return v.render(status, name, "layout", data)
-}
-
-// fragment renders a piece of a page, for htmx.
-func (v *views) fragment(status int, name string, data any) (answer, error) {
-	return v.render(status, name, "fragment", data)
-}
-
-func (v *views) render(status int, name, part string, data any) (answer, error) {
-	var body bytes.Buffer
-	if err := v.templates[name].ExecuteTemplate(&body, part, data); err != nil {
-		return answer{}, fmt.Errorf("the view %s cannot be rendered: %w", name, err)
-	}
-	return answer{status: status, contentType: "text/html; charset=utf-8", body: body.Bytes()}, nil
-}
 
 const (
-	dashboardPath     = "/dashboard"
-	loginForDashboard = "/login?next=/dashboard"
+	dashboardPath = "/dashboard"
+	usersPath     = "/users"
+	toolsPath     = "/tools"
 )
+
+// menu is on top of every page that needs a login.
+type menu struct {
+	User store.Account
+	Here string // which of its pages this is
+}
 
 func (s *Server) home(*http.Request) (answer, error) {
 	return redirect(http.StatusFound, dashboardPath), nil
 }
 
+// toLogin sends who is not logged in to the login, and back to the page
+// afterwards. Every other error stays.
+func toLogin(page string, err error) (answer, error) {
+	if errors.Is(err, errNotLoggedIn) {
+		return redirect(http.StatusFound, loginFor(page)), nil
+	}
+	return answer{}, err
+}
+
+func loginFor(page string) string { return "/login?next=" + page }
+
 type loginView struct {
 	Message  string
+	Notice   string
 	Username string
 	Next     string
+}
+
+// loginNotices say what came before the login.
+var loginNotices = map[string]string{
+	"sent": "If there is an account with this address, a mail with a link is on its way.",
+	"done": "Your password has been changed. Log in with the new one.",
 }
 
 func (s *Server) loginPage(r *http.Request) (answer, error) {
@@ -78,7 +57,11 @@ func (s *Server) loginPage(r *http.Request) (answer, error) {
 	if !errors.Is(err, errNotLoggedIn) {
 		return answer{}, err
 	}
-	return s.views.page(http.StatusOK, "login", loginView{Next: localPath(parseQuery(r.URL.RawQuery).Get("next"))})
+	query := parseQuery(r.URL.RawQuery)
+	return s.views.page(http.StatusOK, "login", loginView{
+		Next:   localPath(query.Get("next")),
+		Notice: loginNotices[query.Get("reset")],
+	})
 }
 
 // loginForm shows the form again, with what was wrong and what was typed.
@@ -86,93 +69,103 @@ func (s *Server) loginForm(p problem, given credentials) (answer, error) {
 	return s.views.page(p.status, "login", loginView{Message: p.message, Username: given.login, Next: given.next})
 }
 
+type resetView struct{ Message string }
+
+func (s *Server) resetPage(*http.Request) (answer, error) {
+	return s.views.page(http.StatusOK, "reset", resetView{})
+}
+
+type passwordView struct{ Message, Action string }
+
+type dashboardView struct {
+	menu
+	Circles     []string
+	Memberships []store.Membership
+	Tools       []toolView
+	Awards      []store.Award
+}
+
+// onDashboard is how many of a list the dashboard shows.
+const onDashboard = 10
+
 func (s *Server) dashboard(r *http.Request) (answer, error) {
-	user, err := s.currentUser(r)
-	if errors.Is(err, errNotLoggedIn) {
-		return redirect(http.StatusFound, loginForDashboard), nil
+	user, err := s.currentMember(r)
+	if err != nil {
+		return toLogin(dashboardPath, err)
 	}
+	memberships, _, err := s.memberships.Memberships(r.Context(), &user.ID, store.Window{Limit: onDashboard})
 	if err != nil {
 		return answer{}, err
 	}
-	members, err := s.members(r)
-	if errors.Is(err, errBadPage) {
-		// An old bookmark still finds the dashboard.
-		first := *r
-		first.URL = &url.URL{RawQuery: membersQuery(searchedText(r), 1)}
-		members, err = s.members(&first)
+	held, err := s.tools.ToolsHeldBy(r.Context(), user.ID)
+	if err != nil {
+		return answer{}, err
 	}
+	awards, err := s.badges.Awards(r.Context(), user.ID, onDashboard)
 	if err != nil {
 		return answer{}, err
 	}
 	return s.views.page(http.StatusOK, "dashboard", dashboardView{
-		User:    user,
-		Since:   user.view().Since(),
-		Text:    searchedText(r),
-		Members: members,
+		menu:        menu{user.Account, dashboardPath},
+		Circles:     user.circles,
+		Memberships: memberships,
+		Tools:       toolViews(user, held),
+		Awards:      awards,
 	})
 }
 
-type dashboardView struct {
-	User    account
-	Since   string
-	Text    string // what is searched for
-	Members usersView
-}
-
-func searchedText(r *http.Request) string { return parseQuery(r.URL.RawQuery).Get("q") }
-
-func membersQuery(text string, page int64) string {
-	return url.Values{"q": {text}, "page": {strconv.FormatInt(page, 10)}}.Encode()
-}
-
-// neighbour is a page of the list beside the one that is shown.
+// neighbour is a page of a list beside the one that is shown.
 type neighbour struct {
-	Page     string // the dashboard with it
+	Page     string // the whole page with it
 	Fragment string // where htmx finds it
 }
 
-func neighbourAt(text string, page int64) *neighbour {
-	query := "?" + membersQuery(text, page)
-	return &neighbour{dashboardPath + query, "/htmx/users" + query}
+// neighbours are nil where there is none.
+type neighbours struct {
+	Previous, Next *neighbour
 }
 
-type usersView struct {
-	usersData
-	Previous, Next *neighbour // nil if there is none
+// beside finds the pages beside the one that is shown, of the list at an
+// address and its query.
+func beside(path string, query url.Values, shown paging) neighbours {
+	at := func(number int64) *neighbour {
+		values := url.Values{"page": {strconv.FormatInt(number, 10)}}
+		for name := range query {
+			values[name] = query[name]
+		}
+		text := "?" + values.Encode()
+		return &neighbour{path + text, "/htmx" + path + text}
+	}
+	var n neighbours
+	if shown.Page > 1 {
+		n.Previous = at(min(shown.Page-1, shown.Pages))
+	}
+	if shown.Page < shown.Pages {
+		n.Next = at(shown.Page + 1)
+	}
+	return n
 }
 
-// members is what the request's search finds, as the dashboard shows it.
-func (s *Server) members(r *http.Request) (usersView, error) {
-	found, err := s.findUsers(r)
-	if err != nil {
-		return usersView{}, err
+// firstPage lets an old bookmark still find its page: what find says of the
+// request, or if the request asks for no page that there can be, of the first.
+func firstPage[T any](r *http.Request, find func(*http.Request) (T, error), kept url.Values) (T, error) {
+	found, err := find(r)
+	if !errors.Is(err, errBadPage) {
+		return found, err
 	}
-	view := usersView{usersData: found}
-	if found.Page > 1 {
-		view.Previous = neighbourAt(searchedText(r), min(found.Page-1, found.Pages))
-	}
-	if found.Page < found.Pages {
-		view.Next = neighbourAt(searchedText(r), found.Page+1)
-	}
-	return view, nil
+	first := *r
+	first.URL = &url.URL{RawQuery: kept.Encode()}
+	return find(&first)
 }
 
-// usersFragment is the table of the dashboard, for one page of one search.
-func (s *Server) usersFragment(r *http.Request) (answer, error) {
-	_, err := s.currentUser(r)
-	if errors.Is(err, errNotLoggedIn) {
-		a := s.failed(r, err)
-		a.header = map[string]string{"HX-Redirect": loginForDashboard}
-		return a, nil
-	}
-	if err != nil {
+// notLoggedIn sends the whole page of a fragment to the login.
+func (s *Server) notLoggedIn(r *http.Request, page string, err error) (answer, error) {
+	if !errors.Is(err, errNotLoggedIn) {
 		return answer{}, err
 	}
-	view, err := s.members(r)
-	if err != nil {
-		return answer{}, err
-	}
-	return s.views.fragment(http.StatusOK, "users", view)
+	a := s.failed(r, err)
+	a.header = map[string]string{"HX-Redirect": loginFor(page)}
+	return a, nil
 }
 
 // Status serves the view.

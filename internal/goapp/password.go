@@ -2,6 +2,7 @@ package goapp
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -44,6 +45,30 @@ func matchBcrypt(hash string) matcher {
 		return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
 	}
 }
+
+// A new password has to be long enough to be one, and short enough to be typed.
+const (
+	minNewPassword = 8
+	maxNewPassword = 1000
+)
+
+func goodPassword(password string) bool {
+	length := utf8.RuneCountInString(password)
+	return length >= minNewPassword && length <= maxNewPassword && !strings.ContainsRune(password, 0)
+}
+
+// hashPassword makes the hash that both systems read. Like bcrypt everywhere it
+// looks at the first 72 bytes only.
+func hashPassword(password string, cost int) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password)[:min(len(password), maxBcryptPassword)], cost)
+	if err != nil {
+		return "", fmt.Errorf("the password could not be hashed: %w", err)
+	}
+	// Go says $2a$ for what it does, which is what the others call $2b$.
+	return "$2b$" + strings.TrimPrefix(string(hash), "$2a$"), nil
+}
+
+const maxBcryptPassword = 72
 
 // passwords checks passwords, and takes as long for users that do not exist.
 type passwords struct {

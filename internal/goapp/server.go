@@ -11,12 +11,15 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 	"github.com/cutover-dev/cutover/internal/session"
+	"github.com/cutover-dev/cutover/internal/signed"
 )
 
 const (
@@ -37,24 +40,28 @@ const (
 
 // Server answers the requests.
 type Server struct {
-	accounts  accounts
+	dependencies
 	passwords *passwords
-	sessions  *session.Manager
-	checks    map[string]check
 	metrics   *metrics
 	views     *views
-	assets    []asset
-	log       *slog.Logger
 	handler   http.Handler
 }
 
 // dependencies are what a Server needs from outside.
 type dependencies struct {
-	accounts accounts
-	sessions *session.Manager
-	checks   map[string]check
-	assets   []asset
-	log      *slog.Logger
+	settings    Settings
+	accounts    accounts
+	logins      logins
+	badges      badges
+	tools       tools
+	memberships memberships
+	sessions    *session.Manager
+	links       *signed.Signer
+	mailer      mailer
+	hook        *hook
+	checks      map[string]check
+	assets      []asset
+	log         *slog.Logger
 }
 
 func newServer(deps dependencies) (*Server, error) {
@@ -62,15 +69,7 @@ func newServer(deps dependencies) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		accounts:  deps.accounts,
-		passwords: newPasswords(),
-		sessions:  deps.sessions,
-		checks:    deps.checks,
-		views:     views,
-		assets:    deps.assets,
-		log:       deps.log,
-	}
+	s := &Server{dependencies: deps, passwords: newPasswords(), views: views}
 	routes := s.routes()
 	s.metrics = newMetrics(routes)
 	s.handler = s.observed(s.mux(routes))
@@ -89,23 +88,56 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	get := func(path string, h http.Handler) route {
-		return route{path, map[string]http.Handler{http.MethodGet: h}}
-	}
-	post := func(path string, h http.Handler) route {
-		return route{path, map[string]http.Handler{http.MethodPost: h}}
-	}
+	type methods = map[string]http.Handler
+	get := func(path string, h http.Handler) route { return route{path, methods{http.MethodGet: h}} }
+	post := func(path string, h http.Handler) route { return route{path, methods{http.MethodPost: h}} }
+	withSessionAndBody := func(h handler) http.Handler { return s.withBody(s.withSession(h)) }
+
 	routes := []route{
 		post(loginPath, s.withBody(bounded(s.login))),
 		post(logoutPath, s.withSession(s.logout)),
 		get("/api/auth/me", s.withSession(s.me)),
-		get("/api/users", s.plain(s.usersSlash)),
+		post(resetPath, s.withBody(s.plain(s.requestReset))),
+		{linkPath, methods{
+			http.MethodGet:  s.plain(s.linkPage),
+			http.MethodPost: s.withBody(s.plain(s.followLink)),
+		}},
+
+		get("/api/users", s.plain(s.slash)),
 		get("/api/users/", s.withSession(s.listUsers)),
-		get("/api/users/{id}", s.withSession(s.getUser)),
+		{"/api/users/{id}", methods{
+			http.MethodGet: s.withSession(s.getUser),
+			http.MethodPut: withSessionAndBody(s.updateUser),
+		}},
+		post("/api/users/{id}/password", withSessionAndBody(s.changePassword)),
+
+		get("/api/badges", s.plain(s.slash)),
+		{"/api/badges/", methods{
+			http.MethodGet:  s.withSession(s.listBadges),
+			http.MethodPost: withSessionAndBody(s.createBadge),
+		}},
+		post("/api/badges/{id}/award", withSessionAndBody(s.awardBadge)),
+
+		get("/api/tools", s.plain(s.slash)),
+		get("/api/tools/", s.withSession(s.listTools)),
+		post(checkoutPath, s.withSession(s.moveTool(s.checkOut))),
+		post(checkinPath, s.withSession(s.moveTool(s.checkIn))),
+
+		get("/api/memberships", s.plain(s.slash)),
+		get("/api/memberships/", s.withSession(s.listMemberships)),
+
 		get("/", s.plain(s.home)),
 		get("/login", s.withSession(s.loginPage)),
-		get("/dashboard", s.withSession(s.dashboard)),
+		get("/reset", s.plain(s.resetPage)),
+		get(dashboardPath, s.withSession(s.dashboard)),
+		get(usersPath, s.withSession(s.usersPage)),
+		get(toolsPath, s.withSession(s.toolsPage)),
+
 		get("/htmx/users", s.withSession(s.usersFragment)),
+		get("/htmx/tools", s.withSession(s.toolsFragment)),
+		post("/htmx/tools/{id}/checkout", s.withSession(s.toolFragment(s.checkOut))),
+		post("/htmx/tools/{id}/checkin", s.withSession(s.toolFragment(s.checkIn))),
+
 		get("/health", s.plain(s.health)),
 		get("/metrics", http.HandlerFunc(s.serveMetrics)),
 	}
@@ -168,9 +200,18 @@ func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
 		return err
 	}
 
+	records := store.New(pool)
 	server, err := newServer(dependencies{
-		accounts: postgres{pool},
-		sessions: session.NewManager(session.NewStore(session.NewRedis(client), config.SessionTTL), config.CookieSecure),
+		settings:    config.Settings,
+		accounts:    records,
+		logins:      records,
+		badges:      records,
+		tools:       records,
+		memberships: records,
+		sessions:    session.NewManager(session.NewStore(session.NewRedis(client), config.SessionTTL), config.CookieSecure),
+		links:       signed.New(signed.DjangoConcat, resetSalt, config.SecretKey),
+		mailer:      smtpMailer{config.SMTPAddr},
+		hook:        newHook(config.HookURL, log),
 		checks: map[string]check{
 			"postgres": pool.Ping,
 			"redis":    func(ctx context.Context) error { return client.Ping(ctx).Err() },
@@ -184,6 +225,13 @@ func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return fmt.Errorf("LISTEN_ADDR %s cannot be listened on: %w", config.Listen, err)
+	}
+	if config.Jobs {
+		running, stop := context.WithCancel(ctx)
+		var jobs sync.WaitGroup
+		defer jobs.Wait()
+		defer stop()
+		jobs.Go(func() { runJobs(running, records, config.JobInterval, log) })
 	}
 	return serve(ctx, listener, server, log)
 }

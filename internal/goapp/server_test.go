@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,47 +18,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 	"github.com/cutover-dev/cutover/internal/session"
 	"github.com/cutover-dev/cutover/internal/session/sessiontest"
 )
-
-// fakeAccounts keeps accounts in memory, ordered by id.
-type fakeAccounts struct {
-	rows []account
-	err  error
-}
-
-func (f *fakeAccounts) byLogin(ctx context.Context, login string) (account, error) {
-	if ctx.Err() != nil {
-		return account{}, unavailable{ctx.Err()}
-	}
-	return f.first(func(a account) bool { return a.Username == login || strings.EqualFold(a.Email, login) })
-}
-
-func (f *fakeAccounts) byID(_ context.Context, id int64) (account, error) {
-	return f.first(func(a account) bool { return a.ID == id })
-}
-
-func (f *fakeAccounts) first(matches func(account) bool) (account, error) {
-	if f.err != nil {
-		return account{}, f.err
-	}
-	if i := slices.IndexFunc(f.rows, matches); i >= 0 {
-		return f.rows[i], nil
-	}
-	return account{}, errNoAccount
-}
-
-func (f *fakeAccounts) search(_ context.Context, text string, offset, limit int64) ([]account, int64, error) {
-	var found []account
-	for _, row := range f.rows {
-		if strings.Contains(row.Username, text) {
-			found = append(found, row)
-		}
-	}
-	total := int64(len(found))
-	return found[min(offset, total):min(offset+limit, total)], total, f.err
-}
 
 var errDown = errors.New("connection refused")
 
@@ -65,35 +29,47 @@ var errDown = errors.New("connection refused")
 type app struct {
 	t        *testing.T
 	server   *Server
-	accounts *fakeAccounts
+	records  *fakeRecords
+	mails    *fakeMailer
+	hooked   *hookedCalls
 	sessions *sessiontest.Memory
 	log      *bytes.Buffer
 	cookies  map[string]string
 	checks   map[string]error
 }
 
+var settings = Settings{
+	SessionTTL: time.Hour, ResetTTL: time.Hour, PublicURL: "http://p2k16.example", BcryptCost: minBcryptCost,
+}
+
 func newApp(t *testing.T) *app {
 	t.Helper()
-	name, created := "Ada <b>", "2026-01-02T03:04:05Z"
 	a := &app{
-		t: t,
-		accounts: &fakeAccounts{rows: []account{
-			{ID: 1, Username: "ada", Email: "Ada@example.com", Name: &name, Enabled: true, CreatedAt: &created, PasswordHash: bcryptRehearsal},
-			{ID: 2, Username: "bob", Email: "bob@example.com", Enabled: true, PasswordHash: sha512Rehearsal},
-			{ID: 3, Username: "out", Email: "out@example.com", CreatedAt: &created, PasswordHash: bcryptRehearsal},
-		}},
+		t:        t,
+		records:  newFakeRecords(),
+		mails:    &fakeMailer{},
+		hooked:   listenToHook(t),
 		sessions: sessiontest.NewMemory(),
 		log:      &bytes.Buffer{},
 		cookies:  map[string]string{},
 		checks:   map[string]error{},
 	}
 	broken := func(name string) check { return func(context.Context) error { return a.checks[name] } }
+	log := slog.New(slog.NewJSONHandler(a.log, nil))
 	server, err := newServer(dependencies{
-		accounts: a.accounts,
-		sessions: session.NewManager(session.NewStore(a.sessions, time.Hour), false),
-		checks:   map[string]check{"postgres": broken("postgres"), "redis": broken("redis")},
-		assets:   []asset{newAsset("htmx.min.js", []byte("htmx"))},
-		log:      slog.New(slog.NewJSONHandler(a.log, nil)),
+		settings:    settings,
+		accounts:    a.records,
+		logins:      a.records,
+		badges:      a.records,
+		tools:       a.records,
+		memberships: a.records,
+		sessions:    session.NewManager(session.NewStore(a.sessions, time.Hour), false),
+		links:       testLinks,
+		mailer:      a.mails,
+		hook:        newHook(a.hooked.url, log),
+		checks:      map[string]check{"postgres": broken("postgres"), "redis": broken("redis")},
+		assets:      []asset{newAsset("htmx.min.js", []byte("htmx"))},
+		log:         log,
 	})
 	require.NoError(t, err)
 	a.server = server
@@ -137,14 +113,21 @@ func (a *app) record() string {
 }
 
 const (
-	userAda = `{"id":1,"username":"ada","email":"Ada@example.com","name":"Ada \u003cb\u003e","enabled":true,"created_at":"2026-01-02T03:04:05Z"}`
-	userBob = `{"id":2,"username":"bob","email":"bob@example.com","name":null,"enabled":true,"created_at":null}`
+	userAda    = `{"id":1,"username":"ada","email":"Ada@example.com","name":"Ada <b>","enabled":true,"created_at":"2026-01-02T03:04:05Z"}`
+	userBob    = `{"id":2,"username":"bob","email":"bob@example.com","name":null,"enabled":true,"created_at":null}`
+	profileAda = `{"user":` + userAda + `,"circles":["admin"],"awards":[]}`
+
 	userOut = `{"id":3,"username":"out","email":"out@example.com","name":null,"enabled":false,"created_at":"2026-01-02T03:04:05Z"}`
 )
 
 func assertSuccess(t *testing.T, w *httptest.ResponseRecorder, data string) {
 	t.Helper()
-	assert.Equal(t, http.StatusOK, w.Code)
+	assertSucceeded(t, w, http.StatusOK, data)
+}
+
+func assertSucceeded(t *testing.T, w *httptest.ResponseRecorder, status int, data string) {
+	t.Helper()
+	assert.Equal(t, status, w.Code)
 	assert.Equal(t, `{"status":"success","data":`+data+`,"message":null}`+"\n", w.Body.String())
 	assertJSONHeaders(t, w)
 }
@@ -212,8 +195,8 @@ func TestServer_PathsThatTheLegacySystemFinds(t *testing.T) {
 
 	w := a.ask(http.MethodPost, "/api%2Fauth/login", `{"username":"ada","password":"rehearsal"}`)
 	assertSuccess(t, w, `{"user":`+userAda+`}`)
-	assertSuccess(t, a.get("//api/users/1"), `{"user":`+userAda+`}`)
-	assertSuccess(t, a.get("/api%2Fusers/1"), `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("//api/users/1"), profileAda)
+	assertSuccess(t, a.get("/api%2Fusers/1"), profileAda)
 	for _, path := range []string{"/api/users/..", "/api/users/.", "/api/users/%2e%2e", "/api/users/%ff", "/api/users/1%20"} {
 		assertError(t, a.get(path), http.StatusNotFound, "Not found.")
 	}
@@ -224,7 +207,9 @@ func TestServer_WrongMethods(t *testing.T) {
 	a := newApp(t)
 	for _, test := range []struct{ method, path, allow string }{
 		{http.MethodPost, "/api/users/", "GET, HEAD"},
-		{http.MethodDelete, "/api/users/1", "GET, HEAD"},
+		{http.MethodDelete, "/api/users/1", "GET, HEAD, PUT"},
+		{http.MethodPut, "/api/badges/", "GET, HEAD, POST"},
+		{http.MethodGet, "/api/tools/1/checkout", "POST"},
 		{http.MethodOptions, "/api/users", "GET, HEAD"},
 		{http.MethodGet, loginPath, "POST"},
 		{http.MethodHead, logoutPath, "POST"},
@@ -268,9 +253,9 @@ func TestServer_Outages(t *testing.T) {
 		assert.Contains(t, a.log.String(), "connection refused", "the log tells why")
 	}
 	t.Run("postgres", func(t *testing.T) {
-		a.accounts.err = unavailable{errDown}
+		a.records.err = fmt.Errorf("%w: %w", store.ErrUnavailable, errDown)
 		away(t)
-		a.accounts.err = nil
+		a.records.err = nil
 	})
 	t.Run("redis", func(t *testing.T) {
 		a.sessions.SetDown(true)
@@ -278,13 +263,13 @@ func TestServer_Outages(t *testing.T) {
 		assertError(t, a.ask(http.MethodPost, logoutPath, ""), http.StatusServiceUnavailable, "Service temporarily unavailable.")
 		a.sessions.SetDown(false)
 	})
-	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`}`)
+	assertSuccess(t, a.get("/api/auth/me"), `{"user":`+userAda+`,"administrator":true}`)
 }
 
 func TestServer_UnexpectedErrorsTellTheClientNothing(t *testing.T) {
 	a := newApp(t)
 	a.login("ada")
-	a.accounts.err = errors.New("column does not exist")
+	a.records.err = errors.New("column does not exist")
 	assertError(t, a.get("/api/auth/me"), http.StatusInternalServerError, "Internal server error.")
 	assertPage(t, a.get("/dashboard"), http.StatusInternalServerError, "Internal server error.")
 	assert.Contains(t, a.log.String(), "column does not exist")

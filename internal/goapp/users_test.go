@@ -54,7 +54,7 @@ func TestUsers_Get(t *testing.T) {
 	a := newApp(t)
 	a.login("ada")
 	for _, id := range []string{"2", "0002"} {
-		assertSuccess(t, a.get("/api/users/"+id), `{"user":`+userBob+`}`)
+		assertSuccess(t, a.get("/api/users/"+id), `{"user":`+userBob+`,"circles":["laser","wood"],"awards":[`+awardOfBob+`]}`)
 	}
 	for _, id := range []string{"0", "99", "9223372036854775807", "9223372036854775808", "99999999999999999999999999"} {
 		assertError(t, a.get("/api/users/"+id), http.StatusNotFound, "User not found.")

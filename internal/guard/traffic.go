@@ -13,8 +13,17 @@ import (
 const (
 	pollEvery   = 100 * time.Millisecond
 	pollTimeout = time.Second
-	window      = 10 * time.Second
+	shareWindow = 10 * time.Second
+	// LongestWindow is how far back windows reach.
+	LongestWindow = time.Minute
+	// freshFor is how long a reading tells what is in flight now.
+	freshFor = 2 * time.Second
 )
+
+// Read reads the edge's counters, with only those routes that changed after a
+// sequence number of the same epoch. What it reads stands for itself, so that
+// nothing is lost by a reading that failed.
+type Read func(ctx context.Context, sequence uint64, epoch string) (edge.Counters, error)
 
 // Counted names one of the edge's counters.
 type Counted struct {
@@ -23,50 +32,72 @@ type Counted struct {
 	Code    string
 }
 
+// Served names who answered the requests of a route.
+type Served struct {
+	Route   string
+	Backend edge.System
+}
+
+// Activity is what a backend did on a route.
+type Activity struct {
+	Requests  edge.Classes
+	Durations edge.Histogram
+}
+
 // Traffic adds up what the edge counts. The edge starts at zero whenever nginx
 // does; the sums here go on.
 type Traffic struct {
-	mu      sync.Mutex
-	epoch   string
-	last    map[Counted]uint64
-	totals  map[Counted]uint64
-	recent  []sample // of the window, oldest first
-	sums    map[string]split
-	started bool
+	mu        sync.Mutex
+	epoch     string
+	sequence  uint64
+	requests  map[Counted]counter
+	durations map[Served]histogram
+	inFlight  map[string]map[edge.System]edge.InFlight
+	readAt    time.Time // of the last reading, zero before the first one
+	recent    []sample  // of the longest window, oldest first
+}
+
+// counter is a number of requests.
+type counter struct {
+	last  uint64 // as read of this epoch
+	total uint64
+}
+
+// histogram says how long requests took.
+type histogram struct {
+	last  edge.Histogram // as read of this epoch
+	total edge.Histogram
 }
 
 // sample is what was counted between two readings.
 type sample struct {
-	at     time.Time
-	routes map[string]split
+	at    time.Time
+	parts []part
 }
 
-// split is a number of requests of each system.
-type split struct {
-	python, golang uint64
+// part is what one backend did on one route, or a part of that. Samples are
+// kept by the hundred: it has no maps.
+type part struct {
+	served    Served
+	code      string // "" for durations
+	requests  uint64
+	durations *edge.Histogram
 }
 
 // NewTraffic has seen nothing yet.
 func NewTraffic() *Traffic {
 	return &Traffic{
-		last:   map[Counted]uint64{},
-		totals: map[Counted]uint64{},
-		sums:   map[string]split{},
+		requests:  map[Counted]counter{},
+		durations: map[Served]histogram{},
 	}
 }
 
 // Watch reads the edge's counters until the context ends.
-func (t *Traffic) Watch(ctx context.Context, read func(context.Context) (edge.Counters, error), log *slog.Logger) {
+func (t *Traffic) Watch(ctx context.Context, read Read, log *slog.Logger) {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
-	failing := false
-	for {
-		readCtx, cancel := context.WithTimeout(ctx, pollTimeout)
-		counters, err := read(readCtx)
-		cancel()
-		if err == nil {
-			t.Observe(counters, time.Now())
-		}
+	for failing := false; ; {
+		err := t.poll(ctx, read)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -89,89 +120,209 @@ func (t *Traffic) Observe(counters edge.Counters, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if counters.Epoch != t.epoch {
-		t.epoch = counters.Epoch
-		clear(t.last)
+		t.begin(counters.Epoch)
 	}
-	fresh := sample{at: at, routes: map[string]split{}}
+	t.sequence = counters.Sequence
+	t.inFlight = counters.InFlight
+	fresh := sample{at: at}
 	for route, backends := range counters.Requests {
 		for backend, codes := range backends {
 			for code, count := range codes {
-				added := t.add(Counted{Route: route, Backend: backend, Code: code}, count)
-				if added > 0 {
-					fresh.routes[route] = fresh.routes[route].plus(backend, added)
+				if added := t.count(Counted{route, backend, code}, count); added > 0 {
+					fresh.parts = append(fresh.parts, part{served: Served{route, backend}, code: code, requests: added})
 				}
 			}
 		}
 	}
-	// What was counted before the first reading was not counted just now.
-	if t.started && len(fresh.routes) > 0 {
-		t.recent = append(t.recent, fresh)
-		for route, s := range fresh.routes {
-			t.sums[route] = split{t.sums[route].python + s.python, t.sums[route].golang + s.golang}
+	for route, backends := range counters.Durations {
+		for backend, read := range backends {
+			served := Served{route, backend}
+			if added := t.measure(served, read); added != (edge.Histogram{}) {
+				fresh.parts = append(fresh.parts, part{served: served, durations: &added})
+			}
 		}
 	}
-	t.started = true
+	// What was counted before the first reading was not counted just now.
+	if !t.readAt.IsZero() && len(fresh.parts) > 0 {
+		t.recent = append(t.recent, fresh)
+	}
+	t.readAt = at
 	t.forget(at)
 }
 
 // Shares is the measured share of go in percent, for every route that had
 // requests in the last 10 s.
 func (t *Traffic) Shares(now time.Time) map[string]float64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.forget(now)
-	shares := make(map[string]float64, len(t.sums))
-	for route, s := range t.sums {
-		shares[route] = 100 * float64(s.golang) / float64(s.golang+s.python)
+	python, golang := map[string]uint64{}, map[string]uint64{}
+	for served, activity := range t.Window(shareWindow, now) {
+		for _, count := range activity.Requests {
+			switch served.Backend {
+			case edge.Python:
+				python[served.Route] += count
+			case edge.Go:
+				golang[served.Route] += count
+			}
+		}
+	}
+	shares := map[string]float64{}
+	for _, routes := range []map[string]uint64{python, golang} {
+		for route := range routes {
+			if all := python[route] + golang[route]; all > 0 {
+				shares[route] = 100 * float64(golang[route]) / float64(all)
+			}
+		}
 	}
 	return shares
 }
 
+// Window is what was done lately, up to LongestWindow. Who did nothing is not
+// in it.
+func (t *Traffic) Window(length time.Duration, now time.Time) map[Served]Activity {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	done := map[Served]Activity{}
+	for i := len(t.recent) - 1; i >= 0 && now.Sub(t.recent[i].at) < length; i-- {
+		for _, p := range t.recent[i].parts {
+			activity := done[p.served]
+			if activity.Requests == nil {
+				activity.Requests = edge.Classes{}
+			}
+			if p.durations != nil {
+				activity.Durations = plus(activity.Durations, *p.durations)
+			} else {
+				activity.Requests[p.code] += p.requests
+			}
+			done[p.served] = activity
+		}
+	}
+	return done
+}
+
+// InFlight is what waits for an answer, and whether that is known: the edge
+// has to have been read just now.
+func (t *Traffic) InFlight(now time.Time) (map[Served]edge.InFlight, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.readAt.IsZero() || now.Sub(t.readAt) >= freshFor {
+		return nil, false
+	}
+	waiting := map[Served]edge.InFlight{}
+	for route, backends := range t.inFlight {
+		for backend, found := range backends {
+			waiting[Served{route, backend}] = found
+		}
+	}
+	return waiting, true
+}
+
 // Totals is everything that was counted since the edge that the guard found
-// had started.
+// had started. What never happened is not in it.
 func (t *Traffic) Totals() map[Counted]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	totals := make(map[Counted]uint64, len(t.totals))
-	for counted, total := range t.totals {
-		totals[counted] = total
+	totals := make(map[Counted]uint64, len(t.requests))
+	for counted, c := range t.requests {
+		totals[counted] = c.total
+	}
+	return totals
+}
+
+// Durations is how long everything took that was counted since the edge that
+// the guard found had started.
+func (t *Traffic) Durations() map[Served]edge.Histogram {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	totals := make(map[Served]edge.Histogram, len(t.durations))
+	for served, h := range t.durations {
+		totals[served] = h.total
 	}
 	return totals
 }
 
 // Private
 
-// add returns how much a counter grew since the last reading.
-func (t *Traffic) add(counted Counted, count uint64) uint64 {
-	added := count
-	if last := t.last[counted]; last <= count {
-		added = count - last
+// poll reads what changed since the last reading. An edge whose sequence went
+// back may have left something out: it is asked for everything.
+func (t *Traffic) poll(ctx context.Context, read Read) error {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	t.mu.Lock()
+	sequence, epoch := t.sequence, t.epoch
+	t.mu.Unlock()
+	counters, err := read(ctx, sequence, epoch)
+	if err == nil && counters.Epoch == epoch && counters.Sequence < sequence {
+		counters, err = read(ctx, 0, "")
 	}
-	t.last[counted] = count
-	t.totals[counted] += added
+	if err != nil {
+		return err
+	}
+	t.Observe(counters, time.Now())
+	return nil
+}
+
+// begin expects counters that start at zero.
+func (t *Traffic) begin(epoch string) {
+	t.epoch = epoch
+	for counted, c := range t.requests {
+		t.requests[counted] = counter{total: c.total}
+	}
+	for served, h := range t.durations {
+		t.durations[served] = histogram{total: h.total}
+	}
+}
+
+// count returns how much a counter grew since it was read last. One that went
+// back has started anew.
+func (t *Traffic) count(counted Counted, count uint64) uint64 {
+	c, known := t.requests[counted]
+	if !known && count == 0 {
+		return 0 // ten thousand routes have 180,000 counters, and use few
+	}
+	added := count
+	if c.last <= count {
+		added = count - c.last
+	}
+	t.requests[counted] = counter{last: count, total: c.total + added}
 	return added
 }
 
-// forget drops what left the window.
+// measure returns what a histogram got since it was read last.
+func (t *Traffic) measure(served Served, read edge.Histogram) edge.Histogram {
+	h, known := t.durations[served]
+	if !known && read == (edge.Histogram{}) {
+		return read
+	}
+	added := since(read, h.last)
+	t.durations[served] = histogram{last: read, total: plus(h.total, added)}
+	return added
+}
+
+// forget drops what left the longest window.
 func (t *Traffic) forget(now time.Time) {
-	for len(t.recent) > 0 && now.Sub(t.recent[0].at) >= window {
-		for route, old := range t.recent[0].routes {
-			left := split{t.sums[route].python - old.python, t.sums[route].golang - old.golang}
-			if left == (split{}) {
-				delete(t.sums, route)
-			} else {
-				t.sums[route] = left
-			}
-		}
+	for len(t.recent) > 0 && now.Sub(t.recent[0].at) >= LongestWindow {
+		t.recent[0] = sample{} // the array outlives the slice
 		t.recent = t.recent[1:]
 	}
 }
 
-func (s split) plus(backend edge.System, count uint64) split {
-	if backend == edge.Go {
-		s.golang += count
-	} else {
-		s.python += count
+func plus(a, b edge.Histogram) edge.Histogram {
+	for i, count := range b.Buckets {
+		a.Buckets[i] += count
 	}
-	return s
+	a.Sum += b.Sum
+	return a
+}
+
+func since(now, before edge.Histogram) edge.Histogram {
+	for i, count := range before.Buckets {
+		if now.Buckets[i] < count {
+			return now // it has started anew
+		}
+	}
+	added := now
+	for i, count := range before.Buckets {
+		added.Buckets[i] -= count
+	}
+	added.Sum = max(0, now.Sum-before.Sum)
+	return added
 }

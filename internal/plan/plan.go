@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -19,11 +20,14 @@ import (
 
 // Plan is one migration.
 type Plan struct {
-	Version  int      `yaml:"version"`
-	Name     string   `yaml:"name"`
-	Routes   []Route  `yaml:"routes"`
-	Owned    Owned    `yaml:"owned"`
-	Database Database `yaml:"database"`
+	Version   int        `yaml:"version"`
+	Name      string     `yaml:"name"`
+	Routes    []Route    `yaml:"routes"`
+	Owned     Owned      `yaml:"owned"`
+	Fragments []Fragment `yaml:"fragments"`
+	Visitors  Visitors   `yaml:"visitors"`
+	Edge      Edge       `yaml:"edge"`
+	Database  Database   `yaml:"database"`
 
 	// Hash identifies the file's content: sha256, hexadecimal.
 	Hash string `yaml:"-"`
@@ -43,10 +47,36 @@ type Owned struct {
 	Python []string `yaml:"python"`
 }
 
-// Database names the SQL that makes a fresh rehearsal's database.
+// Fragment is a prefix that exists in the new system alone and is asked for by
+// its pages: it goes where the page is.
+type Fragment struct {
+	Prefix  string `yaml:"prefix"`
+	Follows string `yaml:"follows"` // the route of the pages
+}
+
+// Visitors names those who move before or after all others: "user:ID" by the
+// cookie user_id, "visitor:ID" by the edge's own.
+type Visitors struct {
+	First []string `yaml:"first"`
+	Last  []string `yaml:"last"`
+}
+
+// Edge has the limits of the edge. They are read when nginx starts.
+type Edge struct {
+	// TrustedProxies are the addresses or networks of those in front of the
+	// edge whose word on the client is taken.
+	TrustedProxies  []string `yaml:"trusted_proxies"`
+	MaxBodyMB       int      `yaml:"max_body_mb"`        // 1 to 10240
+	MaxHeaderKB     int      `yaml:"max_header_kb"`      // of one header line, 4 to 256
+	ResponseTimeout int      `yaml:"response_timeout_s"` // without a byte from the system, 1 to 3600
+}
+
+// Database says how a fresh rehearsal's database is made: its schema, what a
+// program generates, and a script with what is written by hand, in this order.
 type Database struct {
-	Schema string `yaml:"schema"`
-	Seed   string `yaml:"seed"`
+	Schema    string `yaml:"schema"`
+	Generator string `yaml:"generator"` // the folder of a Go program
+	Seed      string `yaml:"seed"`
 }
 
 // Find returns the path of the plan to use: the one given, else
@@ -95,7 +125,7 @@ func Load(path string) (*Plan, error) {
 
 // Parse reads a plan out of source; name stands for it in errors.
 func Parse(name string, source []byte) (*Plan, error) {
-	var p Plan
+	p := Plan{Edge: Edge{MaxBodyMB: 32, MaxHeaderKB: 32, ResponseTimeout: 130}}
 	if err := yaml.UnmarshalWithOptions(source, &p, yaml.Strict()); err != nil {
 		return nil, located(name, source, err)
 	}
@@ -108,13 +138,23 @@ func Parse(name string, source []byte) (*Plan, error) {
 }
 
 // Lines are the entries of the routing table that the plan makes, all with
-// weight 0: its routes in their order, then what each system owns.
+// weight 0: its routes in their order, what each system owns, the fragments.
 func (p *Plan) Lines() []edge.Route {
 	var routes []edge.Route
 	for _, line := range p.lines() {
 		routes = append(routes, line.Route)
 	}
 	return routes
+}
+
+// Variables are the edge's settings as its containers read them.
+func (e Edge) Variables() map[string]string {
+	return map[string]string{
+		"CUTOVER_TRUSTED_PROXIES":    strings.Join(e.TrustedProxies, " "),
+		"CUTOVER_MAX_BODY_MB":        strconv.Itoa(e.MaxBodyMB),
+		"CUTOVER_MAX_HEADER_KB":      strconv.Itoa(e.MaxHeaderKB),
+		"CUTOVER_RESPONSE_TIMEOUT_S": strconv.Itoa(e.ResponseTimeout),
+	}
 }
 
 // Private
@@ -142,11 +182,19 @@ func (p *Plan) lines() []line {
 			lines = append(lines, line{route, fmt.Sprintf("$.owned.%s[%d]", owned.system, i), "", ""})
 		}
 	}
+	for i, fragment := range p.Fragments {
+		route := edge.Route{Name: prefixName(fragment.Prefix), Prefix: fragment.Prefix, Follows: fragment.Follows}
+		lines = append(lines, line{route, fmt.Sprintf("$.fragments[%d]", i), ".prefix", ".prefix"})
+	}
 	return lines
 }
 
 // ownedName names a prefix that one system owns: the label that its requests
 // are counted under.
 func ownedName(system edge.System, prefix string) string {
-	return string(system) + "-" + strings.ReplaceAll(strings.Trim(prefix, "/"), "/", "-")
+	return string(system) + "-" + prefixName(prefix)
+}
+
+func prefixName(prefix string) string {
+	return strings.ReplaceAll(strings.Trim(prefix, "/"), "/", "-")
 }

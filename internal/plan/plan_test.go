@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/edge"
 )
 
 func TestReferencePlanIsValid(t *testing.T) {
@@ -18,6 +20,7 @@ func TestReferencePlanIsValid(t *testing.T) {
 
 func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 	const head = "version: 1\nname: x\n"
+	const routes = head + "routes: [{name: a, prefix: /}]\n"
 	for _, test := range []struct{ name, source, want string }{
 		{"unknown key", head + "rotues: []\n", `p.yaml:3:1: unknown field "rotues"`},
 		{"wrong type", head + "routes:\n  - name: [a]\n    prefix: /\n", "p.yaml:4:11:"},
@@ -34,6 +37,12 @@ func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 		{"owned with a name that no table takes", head + "routes:\n  - {name: a, prefix: /}\nowned:\n  go: [/~x/]\n", "p.yaml:6:8: "},
 		{"owned with the same name", head + "routes:\n  - {name: a, prefix: /}\nowned:\n  go: [/x/y/, /x-y/]\n", "p.yaml:6:15: the name go-x-y stands for what go owns already"},
 		{"route named as what is owned", head + "routes:\n  - {name: go-htmx, prefix: /a}\nowned:\n  go: [/htmx/]\n", "p.yaml:6:8: the name go-htmx stands for the route go-htmx already"},
+		{"fragment of an unknown route", routes + "fragments:\n  - {prefix: /f/, follows: b}\n", `p.yaml:5:28: there is no route "b" to follow`},
+		{"fragment in the place of a route", routes + "fragments:\n  - {prefix: /, follows: a}\n", "p.yaml:5:14: the prefix / is the route a's already"},
+		{"visitor of no kind", routes + "visitors:\n  first: [kari]\n", "p.yaml:5:11: "},
+		{"visitor twice", routes + "visitors:\n  first: [\"user:1\"]\n  last: [\"user:1\"]\n", "p.yaml:6:10: user:1 is named twice"},
+		{"proxy", routes + "edge:\n  trusted_proxies: [10.0.0.0/33]\n", "p.yaml:5:21: \"10.0.0.0/33\" is neither an address nor a network"},
+		{"limit", routes + "edge:\n  max_body_mb: 0\n", "p.yaml:5:16: max_body_mb is 0; it is from 1 to 10240"},
 		{"empty", "", "p.yaml:1:1:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -42,6 +51,27 @@ func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 			assert.Contains(t, err.Error(), test.want)
 		})
 	}
+}
+
+func TestWhatAPlanSaysReachesTheTable(t *testing.T) {
+	p, err := Parse("p.yaml", []byte(`
+version: 1
+name: x
+routes: [{name: pages, prefix: /}]
+owned: {go: [/assets/]}
+fragments: [{prefix: /htmx/, follows: pages}]
+edge: {trusted_proxies: [10.0.0.0/8, 192.0.2.1], max_body_mb: 8}
+`))
+	require.NoError(t, err)
+	assert.Equal(t, []edge.Route{
+		{Name: "pages", Prefix: "/"},
+		{Name: "go-assets", Prefix: "/assets/", Pin: edge.Go},
+		{Name: "htmx", Prefix: "/htmx/", Follows: "pages"},
+	}, p.Lines())
+	assert.Equal(t, map[string]string{
+		"CUTOVER_TRUSTED_PROXIES": "10.0.0.0/8 192.0.2.1", "CUTOVER_MAX_BODY_MB": "8",
+		"CUTOVER_MAX_HEADER_KB": "32", "CUTOVER_RESPONSE_TIMEOUT_S": "130",
+	}, p.Edge.Variables())
 }
 
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {

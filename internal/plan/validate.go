@@ -3,8 +3,10 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -32,8 +34,14 @@ func (p *Plan) validate(name string, source []byte) error {
 	names, prefixes := map[string]string{}, map[string]string{}
 	for _, line := range p.lines() {
 		owner := "the route " + line.Name
-		if line.Pin != "" {
+		switch {
+		case line.Pin != "":
 			owner = "what " + string(line.Pin) + " owns"
+		case line.Follows != "":
+			owner = "the fragments of " + line.Follows
+			if !slices.ContainsFunc(p.Routes, func(r Route) bool { return r.Name == line.Follows }) {
+				v.fail(line.at+".follows", "there is no route %q to follow", line.Follows)
+			}
 		}
 		if err := edge.CheckPrefix(line.Prefix); err != nil {
 			v.fail(line.at+line.prefixAt, "%s", err)
@@ -50,10 +58,52 @@ func (p *Plan) validate(name string, source []byte) error {
 			names[line.Name] = owner
 		}
 	}
-	if (p.Database.Seed != "") && p.Database.Schema == "" {
+	p.validateVisitors(&v)
+	p.Edge.validate(&v)
+	if (p.Database.Seed != "" || p.Database.Generator != "") && p.Database.Schema == "" {
 		v.fail("$.database", "there is a seed but no schema to put it into")
 	}
 	return errors.Join(v.faults...)
+}
+
+func (p *Plan) validateVisitors(v *validator) {
+	seen := map[string]bool{}
+	for _, list := range []struct {
+		at      string
+		entries []string
+	}{{"$.visitors.first", p.Visitors.First}, {"$.visitors.last", p.Visitors.Last}} {
+		for i, entry := range list.entries {
+			at := fmt.Sprintf("%s[%d]", list.at, i)
+			if err := edge.CheckVisitor(entry); err != nil {
+				v.fail(at, "%s", err)
+			} else if seen[entry] {
+				v.fail(at, "%s is named twice", entry)
+			}
+			seen[entry] = true
+		}
+	}
+}
+
+func (e Edge) validate(v *validator) {
+	for i, proxy := range e.TrustedProxies {
+		_, network := netip.ParsePrefix(proxy)
+		if _, address := netip.ParseAddr(proxy); address != nil && network != nil {
+			v.fail(fmt.Sprintf("$.edge.trusted_proxies[%d]", i), "%q is neither an address nor a network like 10.0.0.0/8", proxy)
+		}
+	}
+	for _, limit := range []struct {
+		name        string
+		value       int
+		least, most int
+	}{
+		{"max_body_mb", e.MaxBodyMB, 1, 10240},
+		{"max_header_kb", e.MaxHeaderKB, 4, 256},
+		{"response_timeout_s", e.ResponseTimeout, 1, 3600},
+	} {
+		if limit.value < limit.least || limit.value > limit.most {
+			v.fail("$.edge."+limit.name, "%s is %d; it is from %d to %d", limit.name, limit.value, limit.least, limit.most)
+		}
+	}
 }
 
 // checkFiles makes sure that the files beside the plan are there.
@@ -65,6 +115,11 @@ func (p *Plan) checkFiles(name string, source []byte) error {
 		}
 		if info, err := os.Stat(filepath.Join(p.Dir, file)); err != nil || !info.Mode().IsRegular() {
 			v.fail(path, "there is no file %s beside the plan", file)
+		}
+	}
+	if folder := p.Database.Generator; folder != "" {
+		if info, err := os.Stat(filepath.Join(p.Dir, folder)); err != nil || !info.IsDir() {
+			v.fail("$.database.generator", "there is no folder %s beside the plan", folder)
 		}
 	}
 	return errors.Join(v.faults...)

@@ -27,6 +27,8 @@ func (s State) Route(name string, weight edge.Weight, generation uint64, cause C
 	switch {
 	case route.Pin != "":
 		return s, nil, refuse(Invalid, "Route %q is pinned to %s and has no weight.", name, route.Pin)
+	case route.Follows != "":
+		return s, nil, refuse(Invalid, "Route %q follows %s and has no weight of its own.", name, route.Follows)
 	case weight < 0 || weight > edge.AllGo:
 		return s, nil, refuse(Invalid, "A weight is a percentage from 0 to 100, not %s.", weight)
 	case route.Weight == weight:
@@ -53,7 +55,8 @@ func (s State) Rollback(cause Cause) (State, *Event) {
 // OnlyLowers tells whether a change takes nothing but weight away, so that it
 // can move no request to go.
 func OnlyLowers(before, after State) bool {
-	if before.Plan != after.Plan || before.Latched != after.Latched || before.Home != after.Home {
+	if before.Plan != after.Plan || before.Latched != after.Latched || before.Home != after.Home ||
+		!slices.Equal(before.First, after.First) || !slices.Equal(before.Last, after.Last) {
 		return false
 	}
 	return slices.EqualFunc(before.Routes, after.Routes, func(b, a Route) bool {

@@ -6,19 +6,22 @@ import (
 	"github.com/cutover-dev/cutover/internal/edge"
 )
 
-// Plan is what the guard has to know of a plan file: its identity and the
-// routes in the order of their migration.
+// Plan is what the guard has to know of a plan file: its identity, the routes
+// in the order of their migration, and the visitors who go first or last.
 type Plan struct {
 	Name   string      `json:"name"`
 	Hash   string      `json:"hash"`
 	Routes []PlanRoute `json:"routes"`
+	First  []string    `json:"first,omitempty"`
+	Last   []string    `json:"last,omitempty"`
 }
 
 // PlanRoute is a route as the plan declares it.
 type PlanRoute struct {
-	Name   string      `json:"name"`
-	Prefix string      `json:"prefix"`
-	Pin    edge.System `json:"pin"`
+	Name    string      `json:"name"`
+	Prefix  string      `json:"prefix"`
+	Pin     edge.System `json:"pin"`
+	Follows string      `json:"follows"`
 }
 
 // AdoptPlan makes the state follow a plan, with every weight 0. Another plan
@@ -47,6 +50,7 @@ func (s State) AdoptPlan(plan Plan, cause Cause) (State, *Event, error) {
 		return s, nil, refuse(PlanDiffers, "The guard follows plan %q and is latched since a rollback; another plan can be adopted after a resume.", s.Plan.Name)
 	default:
 		after.Routes = plan.routes()
+		after.First, after.Last = plan.First, plan.Last
 	}
 	return after, newEvent(ActionPlan, s, after, cause), nil
 }
@@ -60,7 +64,7 @@ func (p Plan) validate() error {
 	if len(p.Routes) == 0 {
 		return refuse(Invalid, "The plan %q has no routes.", p.Name)
 	}
-	table := State{Home: edge.Python, Routes: p.routes()}.Table()
+	table := State{Home: edge.Python, Routes: p.routes(), First: p.First, Last: p.Last}.Table()
 	if err := table.Validate(); err != nil {
 		return refuse(Invalid, "The edge cannot use the plan %q: %s.", p.Name, err)
 	}
@@ -70,15 +74,16 @@ func (p Plan) validate() error {
 func (p Plan) routes() []Route {
 	routes := make([]Route, 0, len(p.Routes))
 	for _, route := range p.Routes {
-		routes = append(routes, Route{Name: route.Name, Prefix: route.Prefix, Pin: route.Pin})
+		routes = append(routes, Route{Name: route.Name, Prefix: route.Prefix, Pin: route.Pin, Follows: route.Follows})
 	}
 	return routes
 }
 
 func (s State) hasRoutesOf(plan Plan) bool {
-	return slices.EqualFunc(s.Routes, plan.routes(), Route.sameAs)
+	return slices.EqualFunc(s.Routes, plan.routes(), Route.sameAs) &&
+		slices.Equal(s.First, plan.First) && slices.Equal(s.Last, plan.Last)
 }
 
 func (r Route) sameAs(other Route) bool {
-	return r.Name == other.Name && r.Pin == other.Pin && r.Prefix == other.Prefix
+	return r.Name == other.Name && r.Pin == other.Pin && r.Follows == other.Follows && r.Prefix == other.Prefix
 }

@@ -124,8 +124,10 @@ func (h *history) anyTable(t *rapid.T) edge.Table {
 		table.Generation = uint64(rapid.IntRange(1, int(h.state.Generation)+3).Draw(t, "generation"))
 		table.Latched = rapid.Bool().Draw(t, "latched")
 		table.Home = rapid.SampledFrom([]edge.System{edge.Python, edge.Go}).Draw(t, "home")
+		table.First = rapid.SampledFrom([][]string{nil, {"user:1"}, {"user:2", "user:1"}}).Draw(t, "first")
+		table.Last = rapid.SampledFrom([][]string{nil, {"user:3"}, {"user:4"}}).Draw(t, "last")
 		for i, route := range table.Routes {
-			if route.Pin == "" {
+			if route.Pin == "" && route.Follows == "" {
 				table.Routes[i].Weight = anyWeight().Draw(t, "weight")
 			}
 		}
@@ -139,6 +141,13 @@ func notForward(t *rapid.T, after, recorded rollout.State, actual edge.Table) {
 			require.LessOrEqual(t, route.Weight, weightIn(recorded.Table(), route.Name))
 		}
 		require.LessOrEqual(t, route.Weight, weightIn(actual, route.Name))
+	}
+	for _, visitor := range after.First {
+		require.Contains(t, actual.First, visitor)
+		require.True(t, recorded.Generation == 0 || slices.Contains(recorded.First, visitor))
+	}
+	for _, visitor := range actual.Last {
+		require.Contains(t, after.Last, visitor)
 	}
 	if recorded.Latched || actual.Latched {
 		require.True(t, after.Latched)
@@ -178,10 +187,12 @@ func anyPlan() *rapid.Generator[rollout.Plan] {
 	a := rollout.PlanRoute{Name: "a", Prefix: "/a"}
 	b := rollout.PlanRoute{Name: "b", Prefix: "/b/"}
 	c := rollout.PlanRoute{Name: "c", Prefix: "/"}
+	follower := rollout.PlanRoute{Name: "follower", Prefix: "/f", Follows: "c"}
 	return rapid.SampledFrom([]rollout.Plan{
 		{Name: "p", Hash: "1", Routes: []rollout.PlanRoute{a, b, pinned}},
 		{Name: "p", Hash: "2", Routes: []rollout.PlanRoute{a, c, pinned}},
-		{Name: "p", Hash: "3", Routes: []rollout.PlanRoute{b, c}},
+		{Name: "p", Hash: "3", Routes: []rollout.PlanRoute{b, c, follower}, First: []string{"user:1"}, Last: []string{"user:3"}},
+		{Name: "p", Hash: "4", Routes: []rollout.PlanRoute{b, c, follower}, First: []string{"user:1", "user:2"}},
 		{Name: "p", Hash: "invalid", Routes: []rollout.PlanRoute{b, b}},
 	})
 }

@@ -61,7 +61,8 @@ func InSync(state State, actual edge.Table) bool {
 // Private
 
 func sameContent(a, b edge.Table) bool {
-	return a.Latched == b.Latched && a.Home == b.Home && slices.Equal(a.Routes, b.Routes)
+	return a.Latched == b.Latched && a.Home == b.Home && slices.Equal(a.Routes, b.Routes) &&
+		slices.Equal(a.First, b.First) && slices.Equal(a.Last, b.Last)
 }
 
 // withTable is the state with what the edge has. If the edge's routes are not
@@ -70,16 +71,18 @@ func (s State) withTable(table edge.Table) State {
 	routes := make([]Route, 0, len(table.Routes))
 	for _, route := range table.Routes {
 		routes = append(routes, Route{
-			Name:   route.Name,
-			Prefix: route.Prefix,
-			Weight: route.Weight,
-			Pin:    route.Pin,
+			Name:    route.Name,
+			Prefix:  route.Prefix,
+			Weight:  route.Weight,
+			Pin:     route.Pin,
+			Follows: route.Follows,
 		})
 	}
-	if !slices.EqualFunc(s.Routes, routes, Route.sameAs) {
+	if !slices.EqualFunc(s.Routes, routes, Route.sameAs) ||
+		!slices.Equal(s.First, table.First) || !slices.Equal(s.Last, table.Last) {
 		s.Plan = PlanID{}
 	}
-	s.Routes = routes
+	s.Routes, s.First, s.Last = routes, table.First, table.Last
 	if table.Home != "" {
 		s.Home = table.Home
 	}
@@ -94,6 +97,7 @@ func (s State) atMost(other State) State {
 	for i, route := range s.Routes {
 		s.Routes[i].Weight = min(route.Weight, other.weightOf(route))
 	}
+	s.First, s.Last = furthestBack(s, other)
 	if other.Home != s.Home {
 		s.Home = edge.Python
 	}
@@ -102,6 +106,23 @@ func (s State) atMost(other State) State {
 		s.LatchReason = other.LatchReason
 	}
 	return s.obeyLatch()
+}
+
+// furthestBack are the visitors who go first by both states, and those who go
+// last by either.
+func furthestBack(own, other State) (first, last []string) {
+	for _, visitor := range own.First {
+		if slices.Contains(other.First, visitor) {
+			first = append(first, visitor)
+		}
+	}
+	last = append(last, own.Last...)
+	for _, visitor := range other.Last {
+		if !slices.Contains(last, visitor) && !slices.Contains(first, visitor) {
+			last = append(last, visitor)
+		}
+	}
+	return first, last
 }
 
 // obeyLatch has every weight at 0 where there is a latch, and a reason for it.

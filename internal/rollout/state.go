@@ -26,15 +26,19 @@ type State struct {
 	Home          edge.System `json:"home"`
 	Plan          PlanID      `json:"plan"`
 	Routes        []Route     `json:"routes"`
+	First         []string    `json:"first,omitempty"` // visitors who are on go at any weight above 0
+	Last          []string    `json:"last,omitempty"`  // visitors who are on python at any weight below 100
 }
 
 // Route is one part of the application and the share of it that go serves.
-// A pinned route belongs to one system and has no weight.
+// A pinned route belongs to one system and has no weight; one that follows
+// another goes where that one's pages are.
 type Route struct {
-	Name   string      `json:"name"`
-	Prefix string      `json:"prefix"`
-	Weight edge.Weight `json:"weight"`
-	Pin    edge.System `json:"pin"`
+	Name    string      `json:"name"`
+	Prefix  string      `json:"prefix"`
+	Weight  edge.Weight `json:"weight"`
+	Pin     edge.System `json:"pin"`
+	Follows string      `json:"follows,omitempty"`
 }
 
 // PlanID names the plan that a state follows.
@@ -55,13 +59,16 @@ func (s State) Table() edge.Table {
 		Latched:    s.Latched,
 		Home:       s.Home,
 		Routes:     make([]edge.Route, 0, len(s.Routes)),
+		First:      s.First,
+		Last:       s.Last,
 	}
 	for _, route := range s.Routes {
 		table.Routes = append(table.Routes, edge.Route{
-			Name:   route.Name,
-			Prefix: route.Prefix,
-			Weight: route.Weight,
-			Pin:    route.Pin,
+			Name:    route.Name,
+			Prefix:  route.Prefix,
+			Weight:  route.Weight,
+			Pin:     route.Pin,
+			Follows: route.Follows,
 		})
 	}
 	return table

@@ -70,6 +70,12 @@ func (m *Manager) UserID(ctx context.Context) string {
 	return m.text(ctx, keyUserID)
 }
 
+// ID returns the id of the session's record, "" if it has none. From Login on
+// it is the new one, which Save will write.
+func (m *Manager) ID(ctx context.Context) string {
+	return m.scs.Token(ctx)
+}
+
 // Login makes the session userID's, under a new id. Save deletes the old record
 // as it writes the new one. What the visitor collected before the login stays;
 // what was another user's does not.
@@ -91,6 +97,12 @@ func (m *Manager) Login(ctx context.Context, r *http.Request, userID string) err
 	return nil
 }
 
+// Abandon leaves the record as it is, whatever the request changed: Save then
+// writes nothing and sends no cookie.
+func (m *Manager) Abandon(ctx context.Context) {
+	asReadFrom(ctx).abandoned = true
+}
+
 // Logout deletes the record. Save then expires the cookies.
 func (m *Manager) Logout(ctx context.Context) error {
 	return m.scs.Destroy(ctx)
@@ -101,6 +113,9 @@ func (m *Manager) Logout(ctx context.Context) error {
 // meanwhile, by a login or a logout elsewhere, stays deleted, and its cookie
 // is not sent again: the browser may have a newer one by now.
 func (m *Manager) Save(ctx context.Context, header http.Header) error {
+	if asReadFrom(ctx).abandoned {
+		return nil
+	}
 	switch m.scs.Status(ctx) {
 	case scs.Destroyed:
 		m.setCookie(header, Cookie, "", expired)

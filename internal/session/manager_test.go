@@ -114,6 +114,33 @@ func TestManager_LoginThatCannotBeSavedLeavesTheOldSession(t *testing.T) {
 	assert.Equal(t, 1, memory.Keys())
 }
 
+func TestManager_IDIsTheNewOneFromTheLoginOn(t *testing.T) {
+	m := newManager(sessiontest.NewMemory())
+	var before, after string
+	cookies := visit(t, m, "", func(ctx context.Context, r *http.Request) {
+		before = m.ID(ctx)
+		require.NoError(t, m.Login(ctx, r, "7"))
+		after = m.ID(ctx)
+	})
+	assert.Empty(t, before)
+	assert.Equal(t, cookies[Cookie].Value, after)
+	visit(t, m, after, func(ctx context.Context, _ *http.Request) { assert.Equal(t, after, m.ID(ctx)) })
+}
+
+func TestManager_AbandonedLoginLeavesTheOldSession(t *testing.T) {
+	memory := sessiontest.NewMemory()
+	m := newManager(memory)
+	old := login(t, m, "", "7")
+	before := memory.Value("session:" + old)
+	cookies := visit(t, m, old, func(ctx context.Context, r *http.Request) {
+		require.NoError(t, m.Login(ctx, r, "8"))
+		m.Abandon(ctx)
+	})
+	assert.Empty(t, cookies)
+	assert.Equal(t, before, memory.Value("session:"+old))
+	assert.Equal(t, 1, memory.Keys())
+}
+
 func TestManager_LoginReplacesWhatCannotBeRead(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	memory.Put("session:"+id, "\x80\x04}.")

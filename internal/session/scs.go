@@ -48,9 +48,10 @@ func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {
 // asRead is the record as one request found it. It travels in the request's
 // context, so that the commit can tell what the request changed.
 type asRead struct {
-	id       string // as the cookie has it, "" if it has none
-	raw      []byte
-	replaced bool // to be deleted when the new record is written, not before
+	id        string // as the cookie has it, "" if it has none
+	raw       []byte
+	replaced  bool // to be deleted when the new record is written, not before
+	abandoned bool // nothing of the request is to be kept
 }
 
 type asReadKey struct{}

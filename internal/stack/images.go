@@ -3,7 +3,9 @@ package stack
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +24,7 @@ import (
 type image struct {
 	name       string   // the repository is cutover-<name>
 	variable   string   // the variable that replaces it
+	services   []string // that run it
 	dir        string   // the build context, relative to the checkout
 	dockerfile string   // inside the context
 	files      []string // what of the context is sent
@@ -31,12 +34,13 @@ type image struct {
 
 func images() []image {
 	return []image{
-		{name: "edge", variable: "CUTOVER_EDGE_IMAGE", dir: ".", dockerfile: "nginx/Dockerfile", files: []string{"nginx"}, binary: "guard", binaryArg: "GUARD"},
-		{name: "flask", variable: "CUTOVER_FLASK_IMAGE", dir: "flask-stub", dockerfile: "Dockerfile", files: []string{"."}},
-		{name: "goapp", variable: "CUTOVER_GOAPP_IMAGE", dir: ".", dockerfile: "compose/goapp.Dockerfile", files: []string{"compose/goapp.Dockerfile"}, binary: "goapp", binaryArg: "BINARY"},
-		{name: "postgres", variable: "CUTOVER_POSTGRES_IMAGE", dir: "compose/postgres", dockerfile: "Dockerfile", files: []string{"."}},
-		{name: "redis", variable: "CUTOVER_REDIS_IMAGE", dir: "compose/redis", dockerfile: "Dockerfile", files: []string{"."}},
-		{name: "prometheus", variable: "CUTOVER_PROMETHEUS_IMAGE", dir: "prometheus", dockerfile: "Dockerfile", files: []string{"."}},
+		{name: "edge", variable: "CUTOVER_EDGE_IMAGE", services: []string{"nginx", "guard"}, dir: ".", dockerfile: "nginx/Dockerfile", files: []string{"nginx"}, binary: "guard", binaryArg: "GUARD"},
+		{name: "flask", variable: "CUTOVER_FLASK_IMAGE", services: []string{"flask"}, dir: "flask-stub", dockerfile: "Dockerfile", files: []string{"."}},
+		{name: "goapp", variable: "CUTOVER_GOAPP_IMAGE", services: []string{"goapp"}, dir: ".", dockerfile: "compose/goapp.Dockerfile", files: []string{"compose/goapp.Dockerfile"}, binary: "goapp", binaryArg: "BINARY"},
+		{name: "sink", variable: "CUTOVER_SINK_IMAGE", services: []string{"sink"}, dir: ".", dockerfile: "compose/sink.Dockerfile", files: []string{"compose/sink.Dockerfile"}, binary: "sink", binaryArg: "BINARY"},
+		{name: "postgres", variable: "CUTOVER_POSTGRES_IMAGE", services: []string{"postgres"}, dir: "compose/postgres", dockerfile: "Dockerfile", files: []string{"."}},
+		{name: "redis", variable: "CUTOVER_REDIS_IMAGE", services: []string{"redis"}, dir: "compose/redis", dockerfile: "Dockerfile", files: []string{"."}},
+		{name: "prometheus", variable: "CUTOVER_PROMETHEUS_IMAGE", services: []string{"prometheus"}, dir: "prometheus", dockerfile: "Dockerfile", files: []string{"."}},
 	}
 }
 
@@ -50,6 +54,9 @@ func (s *Stack) prepareImages(ctx context.Context) (map[string]string, error) {
 	var missing []image
 	for _, img := range images() {
 		if given := s.settings.Getenv(img.variable); given != "" {
+			if err := s.fetchService(ctx, img.variable, given); err != nil {
+				return nil, err
+			}
 			result[img.variable] = given
 			continue
 		}
@@ -165,15 +172,13 @@ func binaryDir(arch string) string { return "bin/linux-" + arch }
 // one made before, else a new one.
 func (s *Stack) prepareBase(ctx context.Context) (string, error) {
 	const subject = "image base"
-	if given := s.settings.Getenv("CUTOVER_BASE_IMAGE"); given != "" {
-		return given, nil
+	if given := s.settings.Getenv(baseVariable); given != "" {
+		return given, s.fetchImage(ctx, baseVariable, given)
 	}
-	var content bytes.Buffer
-	digest, err := packContext(&content, filepath.Join(s.settings.Root, "compose"), []string{"base.Dockerfile", "bootstrap.sh", "apt-packages"})
+	tag, content, err := s.baseTag()
 	if err != nil {
-		return "", fmt.Errorf("read what goes into the base image: %w", err)
+		return "", err
 	}
-	tag := baseRepository + ":" + shortHash(digest)
 	if id, err := s.engine.ImageID(ctx, tag); err != nil || id != "" {
 		return tag, err
 	}
@@ -184,14 +189,14 @@ func (s *Stack) prepareBase(ctx context.Context) (string, error) {
 			return "", context.Cause(ctx)
 		}
 		event.Work(s.events, subject, "no registry answers; making it from the machine's Debian mirror")
-		root = baseRepository + "-root:" + shortHash(digest)
+		root = strings.Replace(tag, ":", "-root:", 1)
 		if err := s.bootstrapBase(ctx, root); err != nil {
 			event.Fail(s.events, subject, "could not be made")
 			return "", fmt.Errorf("the base image can neither be pulled (%s) nor made from a Debian mirror: %w; CUTOVER_BASE_IMAGE names one that is there", publicBase, err)
 		}
 	}
 	err = s.engine.BuildImage(ctx, engine.Build{
-		Tag: tag, Dockerfile: "base.Dockerfile", Context: &content, Args: map[string]string{"ROOT": root},
+		Tag: tag, Dockerfile: "base.Dockerfile", Context: content, Args: map[string]string{"ROOT": root},
 	}, func(line string) { event.Work(s.events, subject, line) })
 	if err != nil {
 		event.Fail(s.events, subject, "could not be built")
@@ -204,7 +209,55 @@ func (s *Stack) prepareBase(ctx context.Context) (string, error) {
 	return tag, nil
 }
 
+// baseTag names the base image by its content, which it returns too.
+func (s *Stack) baseTag() (string, io.Reader, error) {
+	var content bytes.Buffer
+	digest, err := packContext(&content, filepath.Join(s.settings.Root, "compose"), []string{"base.Dockerfile", "bootstrap.sh", "apt-packages"})
+	if err != nil {
+		return "", nil, fmt.Errorf("read what goes into the base image: %w", err)
+	}
+	return baseRepository + ":" + shortHash(digest), &content, nil
+}
+
+// fetchImage makes sure that an image which a variable names is there.
+func (s *Stack) fetchImage(ctx context.Context, variable, ref string) error {
+	id, err := s.engine.ImageID(ctx, ref)
+	if errors.Is(err, engine.ErrUnavailable) || id != "" {
+		return err
+	}
+	if err != nil {
+		return badImage(variable, ref, err)
+	}
+	subject := "image " + ref
+	event.Work(s.events, subject, "fetching")
+	pulling, cancel := context.WithTimeout(ctx, pullPatience)
+	defer cancel()
+	if err := s.engine.PullImage(pulling, ref); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		event.Fail(s.events, subject, "cannot be fetched")
+		return badImage(variable, ref, fmt.Errorf("the engine does not have it, and no registry gave it: %w", err))
+	}
+	event.Finish(s.events, subject, "fetched")
+	return nil
+}
+
+// fetchService makes sure that a service can start from the image that a
+// variable names.
+func (s *Stack) fetchService(ctx context.Context, variable, ref string) error {
+	if err := s.fetchImage(ctx, variable, ref); err != nil {
+		return err
+	}
+	err := s.engine.CheckImage(ctx, ref)
+	if err == nil || errors.Is(err, engine.ErrUnavailable) {
+		return err
+	}
+	return badImage(variable, ref, err)
+}
+
 const (
+	baseVariable   = "CUTOVER_BASE_IMAGE"
 	baseRepository = "cutover-base"
 	publicBase     = "debian:trixie-slim"
 	pullPatience   = 2 * time.Minute

@@ -1,5 +1,5 @@
 // Package stack makes, starts and removes the environment: the images, the
-// secrets and the Compose project of seven services.
+// secrets and the Compose project of eight services.
 package stack
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -78,9 +79,10 @@ type Model struct {
 }
 
 // Prepare makes everything that has to be there before Compose starts the
-// services: binaries, images, secrets and free ports. It is idempotent, and
-// may be interrupted at any point and run again.
-func (s *Stack) Prepare(ctx context.Context) (Model, error) {
+// services: binaries, images, secrets and free ports. The edge's settings are
+// variables for the compose file too. It is idempotent, and may be interrupted
+// at any point and run again.
+func (s *Stack) Prepare(ctx context.Context, edge map[string]string) (Model, error) {
 	if err := s.checkPorts(ctx); err != nil {
 		return Model{}, err
 	}
@@ -96,9 +98,8 @@ func (s *Stack) Prepare(ctx context.Context) (Model, error) {
 	if err != nil {
 		return Model{}, err
 	}
-	for name, value := range ports {
-		env[name] = value
-	}
+	maps.Copy(env, ports)
+	maps.Copy(env, edge)
 	env["CUTOVER_SECRETS_VOLUME"] = s.secretsVolume()
 	return Model{Project: s.settings.Project, File: filepath.Join(s.settings.Root, composeFile), Env: env}, nil
 }
@@ -107,6 +108,9 @@ func (s *Stack) Prepare(ctx context.Context) (Model, error) {
 func (s *Stack) Dir() string {
 	return filepath.Join(s.settings.Root, ".cutover", s.settings.Project)
 }
+
+// Events is where the progress of this environment's work is shown.
+func (s *Stack) Events() event.Sink { return s.events }
 
 // Container is the name of a service's container.
 func (s *Stack) Container(service string) string {

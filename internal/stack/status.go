@@ -53,5 +53,5 @@ func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 
 // ServiceNames lists the services of the environment.
 func ServiceNames() []string {
-	return []string{"nginx", "guard", "flask", "goapp", "postgres", "redis", "prometheus"}
+	return []string{"nginx", "guard", "flask", "goapp", "sink", "postgres", "redis", "prometheus"}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,20 +18,22 @@ import (
 const (
 	// healthPatience is how long the services may take to become healthy.
 	healthPatience = 120 * time.Second
-	// unhealthyPatience is how long one may stay unhealthy: what it waited for
-	// may have come back only now, and its next checks have to pass first.
+	// unhealthyPatience is how long one may stay unhealthy, or crash and start
+	// again: what it waited for may have come back only now, and its next checks
+	// have to pass first.
 	unhealthyPatience = 20 * time.Second
+	answerPatience    = 3 * time.Second
 )
 
 // Up brings the environment up: Prepare, then Compose, then a wait until every
 // service is healthy. What runs already and has not changed is left alone.
-func (s *Stack) Up(ctx context.Context) (err error) {
+func (s *Stack) Up(ctx context.Context, edge map[string]string) (err error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	model, err := s.Prepare(ctx)
+	model, err := s.Prepare(ctx, edge)
 	if err != nil {
 		return err
 	}
@@ -71,10 +75,30 @@ func (s *Stack) explainUp(model Model, err error) error {
 	}
 	for _, img := range images() {
 		if ref := model.Env[img.variable]; s.settings.Getenv(img.variable) != "" && strings.Contains(text, ref) {
-			return fmt.Errorf("%w: the image %s, which %s names, cannot be used: %w", ErrSettings, ref, img.variable, err)
+			return badImage(img.variable, ref, err)
+		}
+	}
+	for _, service := range ServiceNames() {
+		if variable, ref := s.givenImage(service); variable != "" && strings.Contains(text, s.Container(service)) {
+			return badImage(variable, ref, err)
 		}
 	}
 	return fmt.Errorf("start the services: %w", err)
+}
+
+func badImage(variable, ref string, err error) error {
+	return fmt.Errorf("%w: the image %s, which %s names, cannot be used: %w", ErrSettings, ref, variable, err)
+}
+
+// givenImage is the variable that replaces a service's image, and its value;
+// "" where the image is the project's own.
+func (s *Stack) givenImage(service string) (variable, ref string) {
+	for _, img := range images() {
+		if ref := s.settings.Getenv(img.variable); ref != "" && slices.Contains(img.services, service) {
+			return img.variable, ref
+		}
+	}
+	return "", ""
 }
 
 func portTaken(port publishedPort, number string) error {
@@ -101,13 +125,14 @@ func (s *Stack) awaitHealthy(ctx context.Context, services []string) error {
 			if _, ok := waiting[c.Service]; !ok {
 				continue
 			}
-			if c.State == "running" && (c.Health == "healthy" || c.Health == "") {
+			if c.State == "running" && (c.Health == "healthy" || c.Health == "" && s.listens(ctx, c.Service)) {
 				event.Finish(s.events, "service "+c.Service, "healthy")
 				delete(waiting, c.Service)
 				continue
 			}
 			waiting[c.Service] = c
-			if c.State == "running" && c.Health == "unhealthy" && time.Since(begun) > unhealthyPatience {
+			failing := c.State == "restarting" || c.State == "running" && c.Health == "unhealthy"
+			if failing && time.Since(begun) > unhealthyPatience {
 				return s.unhealthy(ctx, c)
 			}
 		}
@@ -128,6 +153,26 @@ func (s *Stack) awaitHealthy(ctx context.Context, services []string) error {
 	}
 }
 
+// listens asks a service whose image has no healthcheck of its own whether it
+// answers HTTP.
+func (s *Stack) listens(ctx context.Context, service string) bool {
+	address, known := map[string]string{"flask": "flask:5000", "goapp": "goapp:8080"}[service]
+	if !known {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	conn, err := s.Dial(ctx, "nginx", "tcp", address)
+	if err != nil {
+		return false
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	_, asked := io.WriteString(conn, "GET /health HTTP/1.1\r\nHost: "+address+"\r\nConnection: close\r\n\r\n")
+	_, answered := conn.Read(make([]byte, 1))
+	return errors.Join(asked, answered, conn.Close()) == nil
+}
+
 // unhealthy tells what a person needs to see: which service, what its
 // healthcheck said, and the end of its log.
 func (s *Stack) unhealthy(ctx context.Context, c engine.Container) error {
@@ -137,6 +182,9 @@ func (s *Stack) unhealthy(ctx context.Context, c engine.Container) error {
 		state += ", " + c.Health
 	}
 	text := fmt.Sprintf("service %s is %s", c.Service, state)
+	if variable, ref := s.givenImage(c.Service); variable != "" {
+		text = fmt.Sprintf("service %s, whose image %s is the one that %s names, is %s", c.Service, ref, variable, state)
+	}
 	if c.State == "restarting" || c.State == "exited" {
 		text += fmt.Sprintf(" (exit code %d)", c.Exit)
 	}

@@ -87,6 +87,22 @@ func (s *Store) read(name string) ([]byte, error) {
 	return content, errors.Join(err, file.Close())
 }
 
+// parseBreakGlass makes the best of what stands in the file.
+func parseBreakGlass(text []byte) (BreakGlass, error) {
+	var found BreakGlass
+	err := json.Unmarshal(text, &found)
+	if err != nil {
+		found = BreakGlass{}
+	}
+	if found.Actor == "" {
+		found.Actor = "unknown"
+	}
+	if found.Reason == "" {
+		found.Reason = "break-glass"
+	}
+	return found, err
+}
+
 func trim(text []byte) string {
 	return string(bytes.TrimSpace(text))
 }

@@ -26,6 +26,8 @@ const (
 	tableFile   = "table.json" // what nginx reads when it starts
 	homeFile    = "home"       // where nginx sends everything without a table
 	lockFile    = "lock"
+	glassFile   = "break-glass" // while it is there, nginx serves python only
+	reserveFile = "reserve"     // space to record a move back on a full disk
 )
 
 // Store is the one writer of the state's files.
@@ -41,7 +43,11 @@ type Store struct {
 	size    int64         // of the journal, up to the end of its last event
 	broken  error         // why nothing can be recorded
 	changed chan struct{} // closed at the next event
+	reserve bool          // the reserve is known to be there
 }
+
+// reserveSize is enough for the files of an event: four of some kilobytes each.
+const reserveSize = 64 << 10
 
 // snapshot is the form of state.json.
 type snapshot struct {
@@ -104,6 +110,31 @@ func (s *Store) Home() edge.System {
 	return home
 }
 
+// BreakGlass is what the one who broke the glass wrote down.
+type BreakGlass struct {
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+	Time   string `json:"time"`
+}
+
+// BreakGlass tells whether the glass is broken: whether its file is there,
+// whatever it holds.
+func (s *Store) BreakGlass() (found BreakGlass, broken bool) {
+	text, err := s.read(glassFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return BreakGlass{}, false
+	}
+	if err == nil {
+		found, err = parseBreakGlass(text)
+	} else {
+		found, _ = parseBreakGlass(nil)
+	}
+	if err != nil {
+		s.log.Debug("the break-glass file cannot be understood", "file", s.path(glassFile), "error", err)
+	}
+	return found, true
+}
+
 // Commit records an event and the state after it: all of it, or, when it
 // returns an error, nothing. It returns the event with its number.
 //
@@ -160,7 +191,43 @@ func (s *Store) DropTable() error {
 	return s.disk.SyncDir(s.dir)
 }
 
+// KeepReserve holds some space of the disk back, if there is enough.
+func (s *Store) KeepReserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reserve {
+		return
+	}
+	if found, err := s.read(reserveFile); err == nil && len(found) == reserveSize {
+		s.reserve = true
+		return
+	}
+	err := s.write(reserveFile, make([]byte, reserveSize))
+	if err := errors.Join(err, s.disk.SyncDir(s.dir)); err != nil {
+		s.log.Debug("no space is held back", "file", s.path(reserveFile), "error", err)
+		s.dropReserve()
+		return
+	}
+	s.reserve = true
+}
+
+// SpendReserve gives back the space that was held back, and tells whether there
+// was any.
+func (s *Store) SpendReserve() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserve = false
+	return s.dropReserve()
+}
+
 // Private
+
+func (s *Store) dropReserve() bool {
+	if s.disk.Remove(s.path(reserveFile)) != nil {
+		return false
+	}
+	return s.disk.SyncDir(s.dir) == nil
+}
 
 func (s *Store) path(name string) string {
 	return filepath.Join(s.dir, name)

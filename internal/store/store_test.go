@@ -312,6 +312,76 @@ func TestHome_IsReadLeniently(t *testing.T) {
 	}
 }
 
+func TestBreakGlass_IsBrokenWhateverItsFileHolds(t *testing.T) {
+	disk := storetest.NewDisk()
+	s := store.OpenOn(disk, dir, quiet)
+	_, broken := s.BreakGlass()
+	assert.False(t, broken)
+	for text, found := range map[string]store.BreakGlass{
+		`{"actor":"ola","reason":"fire","time":"t"}`:          {Actor: "ola", Reason: "fire", Time: "t"},
+		`{"actor":"ola","reason":"\"quoted\" & $HOME","x":1}`: {Actor: "ola", Reason: `"quoted" & $HOME`},
+		`{"actor":"ola","rea`:                                 {Actor: "unknown", Reason: "break-glass"},
+		`{"actor":"ola","reason":7}`:                          {Actor: "unknown", Reason: "break-glass"},
+		`[]`:                                                  {Actor: "unknown", Reason: "break-glass"},
+		``:                                                    {Actor: "unknown", Reason: "break-glass"},
+	} {
+		disk.Put(file("break-glass"), text)
+
+		read, broken := s.BreakGlass()
+
+		assert.True(t, broken)
+		assert.Equal(t, found, read, text)
+	}
+}
+
+func TestBreakGlass_IsBrokenByWhatCannotBeRead(t *testing.T) {
+	folder := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "break-glass"), 0o700))
+
+	_, broken := open(t, folder).BreakGlass()
+
+	assert.True(t, broken)
+}
+
+func TestReserve_MakesSpaceOnce(t *testing.T) {
+	planned := adopt(t, rollout.NewState(edge.Python))
+	disk := committed(t, planned)
+	s := store.OpenOn(disk, dir, quiet)
+	assert.False(t, s.SpendReserve(), "there is none yet")
+	s.KeepReserve()
+	s = store.OpenOn(disk.Restart(true), dir, quiet)
+	assert.True(t, s.SpendReserve(), "it is there after a loss of power")
+
+	s = store.OpenOn(disk, dir, quiet)
+	s.KeepReserve()
+	disk.Fill(0)
+	_, err := s.Commit(rollback(planned.After))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.True(t, s.SpendReserve())
+	_, err = s.Commit(rollback(planned.After))
+	require.NoError(t, err)
+	assert.False(t, s.SpendReserve())
+}
+
+func TestReserve_DyingAtAnyStepDoesNoHarm(t *testing.T) {
+	planned := adopt(t, rollout.NewState(edge.Python))
+	for _, powerLost := range []bool{false, true} {
+		for step, died := 1, true; died; step++ {
+			disk := committed(t, planned)
+			s := store.OpenOn(disk, dir, quiet)
+			disk.DieAt(step)
+			s.KeepReserve()
+			died = disk.Dead()
+
+			found := disk.Restart(powerLost)
+			s = store.OpenOn(found, dir, quiet)
+			require.Equal(t, planned.After, s.State())
+			s.KeepReserve()
+			require.True(t, s.SpendReserve())
+		}
+	}
+}
+
 func TestEvents_AreFollowed(t *testing.T) {
 	s := store.OpenOn(storetest.NewDisk(), dir, quiet)
 	planned := adopt(t, rollout.NewState(edge.Python))

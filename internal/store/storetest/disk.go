@@ -30,6 +30,9 @@ type Disk struct {
 	fullAt  int                 // writes that find space; negative: all
 }
 
+// longWrite is what takes more space than an ordinary write.
+const longWrite = 8 << 10
+
 // content is a file's, whatever its name is.
 type content struct {
 	data   []byte
@@ -56,7 +59,8 @@ func (d *Disk) Dead() bool {
 	return d.dieAt > 0 && d.steps >= d.dieAt
 }
 
-// Fill leaves space for some more writes only.
+// Fill leaves space for some more writes only. A long one takes the space of
+// several, and its file gives it back.
 func (d *Disk) Fill(writes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -170,8 +174,12 @@ func (d *Disk) Remove(name string) error {
 	if err := d.step(); err != nil {
 		return err
 	}
-	if _, ok := d.names[name]; !ok {
+	removed, ok := d.names[name]
+	if !ok {
 		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	if d.fullAt >= 0 && len(removed.data) >= longWrite {
+		d.fullAt += len(removed.data) / longWrite
 	}
 	delete(d.names, name)
 	return nil
@@ -212,7 +220,7 @@ func (f *file) Write(data []byte) (int, error) {
 	defer f.disk.mu.Unlock()
 	wasAlive := f.disk.dieAt == 0 || f.disk.steps < f.disk.dieAt
 	err := f.disk.step()
-	f.disk.writes++
+	f.disk.writes += max(1, len(data)/longWrite)
 	if err == nil && f.disk.fullAt >= 0 && f.disk.writes > f.disk.fullAt {
 		err = &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC}
 	}

@@ -8,11 +8,18 @@ local secret = require("cutover.secret")
 local upstreams = require("cutover.upstreams")
 local visitors = require("cutover.visitor")
 
-local byte = string.byte
+local byte, match = string.byte, string.match
 local header, var = ngx.header, ngx.var
 local set_current_peer = balancer.set_current_peer
 
 local COOKIE = "cutover_visitor=%s; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
+
+-- Where a kept-alive connection turns out dead, nginx sends a request again: POST
+-- and PATCH only if nothing was sent before, but PUT and DELETE in any case, and
+-- as often as it has such connections.
+local REPEATABLE = { GET = true, HEAD = true, OPTIONS = true, POST = true, PATCH = true }
+local MOST_TIMES = 2
+local NO_PEER = -3 -- NGX_BUSY: the answer is 502
 
 local force_token -- nil: nobody can force a system
 
@@ -39,13 +46,9 @@ local function forced()
   return token and equal(token, force_token) and system or nil
 end
 
-local function target()
-  return var.request_uri
-end
-
 -- A pin wins over the tester's wish: only one system has what is pinned.
 local function decide(routing_table, route, visitor)
-  if route and route.pin then
+  if route.pin then
     return route.pin
   end
   if force_token and not routing_table.latched then
@@ -54,24 +57,21 @@ local function decide(routing_table, route, visitor)
       return system
     end
   end
-  if not route then
-    return routing_table.home
+  if route.home then
+    return route.home
   end
-  return visitors.bucket(visitor) < route.weight_bp and "go" or "python"
+  return visitors.bucket(visitor, routing_table) < route.weight_bp and "go" or "python"
 end
 
--- Response headers that are set here stay, also on nginx's own 502 and 504.
-local function dispatch(routing_table, route)
-  local visitor, is_new = visitors.identify()
-  local system = decide(routing_table, route, visitor)
-
-  header["X-Served-By"] = system
-  if is_new then
-    header["Set-Cookie"] = COOKIE:format(visitor)
+-- The route of the page that a request comes from.
+local function page(routing_table, follower)
+  local url = var.http_hx_current_url
+  local target = url and (match(url, "^/.*") or match(url, "^[hH][tT][tT][pP][sS]?://[^/?#]+(.*)"))
+  if not target then
+    return follower.followed
   end
-  -- What is counted is what was decided, also if the table changes meanwhile.
-  ngx.ctx = counters.cell(route, system)
-  M.send(system)
+  local route = routing_table:match(target)
+  return route.followed or route
 end
 
 -- Called when nginx starts or reloads.
@@ -88,18 +88,38 @@ function M.send(system)
   assert(set_current_peer(upstreams.pick(system)))
 end
 
--- Decides for the request and sends it there.
+-- Decides for the request and sends it there. Response headers that are set
+-- here stay, also on nginx's own 502 and 504.
 function M.choose()
-  local routing_table = routing.current()
-  dispatch(routing_table, routing_table:match(target()))
-end
-
--- Counts the request, if it went to a system at all.
-function M.record()
-  local cell = ngx.ctx
-  if cell.keys then
-    counters.count(cell, ngx.status)
+  local before, times = counters.departed()
+  if before then
+    if times > MOST_TIMES or not REPEATABLE[var.request_method] then
+      return ngx.exit(NO_PEER)
+    end
+    return M.send(before)
   end
+
+  local routing_table = routing.current()
+  local route = routing_table:match(var.request_uri)
+  local visitor, is_new = visitors.identify()
+  local system
+  if route.followed then
+    -- Python has no such fragments: the page has to be loaded anew.
+    system = decide(routing_table, page(routing_table, route), visitor)
+    system = system == "go" and system or "edge"
+  else
+    system = decide(routing_table, route, visitor)
+  end
+
+  if system ~= "edge" then
+    header["X-Served-By"] = system
+  end
+  if is_new then
+    header["Set-Cookie"] = COOKIE:format(visitor)
+  end
+  -- What is counted is what was decided, also if the table changes meanwhile.
+  counters.depart(route, system)
+  M.send(system)
 end
 
 return M

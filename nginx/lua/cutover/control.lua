@@ -1,7 +1,7 @@
 -- The control server: HTTP on a unix socket, for the guard.
 
 local cjson = require("cjson.safe")
-local counters = require("cutover.counters")
+local report = require("cutover.report")
 local routing = require("cutover.routing")
 local routing_table = require("cutover.table")
 local upstreams = require("cutover.upstreams")
@@ -42,7 +42,15 @@ local function put_table()
 end
 
 local function get_counters()
-  answer(200, cjson.encode(counters.snapshot(routing.current())))
+  local text, problem = report.text(routing.current(), tonumber(ngx.var.arg_since), ngx.var.arg_epoch)
+  if not text then
+    return refuse(503, "the counters cannot be read: " .. problem)
+  end
+  answer(200, text)
+end
+
+local function get_health()
+  answer(200, '{"status":"ok"}')
 end
 
 local function list(words)
@@ -61,6 +69,7 @@ end
 local handlers = {
   ["/table"] = { GET = get_table, PUT = put_table, allow = "GET, PUT" },
   ["/counters"] = { GET = get_counters, allow = "GET" },
+  ["/health"] = { GET = get_health, allow = "GET" },
   ["/upstreams"] = { GET = get_upstreams, allow = "GET" },
 }
 

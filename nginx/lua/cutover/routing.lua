@@ -1,13 +1,15 @@
--- The table in force. Its text is in shared memory under a version; each worker
--- keeps the table it made of it until the version moves on.
+-- The table in force. Its text is in the shared dictionary under a version; each
+-- worker keeps the table it made of it until the version moves on.
 
+local counters = require("cutover.counters")
+local lock = require("cutover.lock")
+local memory = require("cutover.memory")
 local routing_table = require("cutover.table")
 
 local dict = ngx.shared.edge
 local log, ERR, NOTICE, WARN = ngx.log, ngx.ERR, ngx.NOTICE, ngx.WARN
 
 local STATE = "/var/lib/cutover"
-local LOCK_LIFE = 5 -- seconds; only a worker that was killed leaves a lock behind
 
 local held_version, held_table -- this worker's
 
@@ -67,25 +69,24 @@ end
 -- The new text stands complete under its own key before the version points to
 -- it, so that there is no moment without a whole table.
 local function publish(text)
-  local old = dict:get("version") or 0
+  local shared = memory.shared
+  local old = shared.table_version
   local ok, problem = stored(dict:safe_set("table:" .. old + 1, text))
   if not ok then
     return nil, problem
   end
-  ok, problem = stored(dict:safe_set("version", old + 1))
-  if not ok then
-    return nil, problem
-  end
+  shared.table_version = old + 1
   dict:delete("table:" .. old)
   return true
 end
 
 local function reload()
   for _ = 1, 3 do -- a version can move on between the two reads
-    local version = dict:get("version")
+    local version = memory.shared.table_version
     local text = dict:get("table:" .. version)
     if text then
       held_table = assert(routing_table.decode(text))
+      counters.attach(held_table)
       held_version = version
       return held_table
     end
@@ -93,33 +94,16 @@ local function reload()
   error("the shared table cannot be read")
 end
 
-local function exclusively(action)
-  for _ = 1, 100 do
-    local locked, problem = stored(dict:safe_add("lock", true, LOCK_LIFE))
-    if locked then
-      local ok, result, failure = pcall(action)
-      dict:delete("lock")
-      assert(ok, result)
-      return result, failure
-    end
-    if problem ~= "exists" then
-      return nil, problem
-    end
-    ngx.sleep(0.01)
-  end
-  return nil, "another table is being applied"
-end
-
 -- Called once when nginx starts. Shared memory outlives a reload, and its table
 -- is newer than the saved one.
 function M.restore()
-  if not dict:get("version") then
+  if memory.shared.table_version == 0 then
     assert(publish(saved_text()))
   end
 end
 
 function M.current()
-  if dict:get("version") == held_version then
+  if memory.shared.table_version == held_version then
     return held_table
   end
   return reload()
@@ -128,7 +112,7 @@ end
 -- Puts a table in force. Returns true, or false when a newer one is, or nil
 -- and what went wrong.
 function M.apply(proposed)
-  return exclusively(function()
+  return lock.exclusively("table", function()
     local current = M.current()
     if proposed.text == current.text then
       return true

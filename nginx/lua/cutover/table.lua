@@ -9,12 +9,17 @@ local utf8_find = ngx.re.find
 local gmatch, gsub, match = string.gmatch, string.gsub, string.match
 local concat = table.concat
 
-local TABLE_FIELDS = { generation = true, latched = true, home = true, routes = true }
-local ROUTE_FIELDS = { name = true, prefix = true, weight_bp = true, pin = true }
+local TABLE_FIELDS = { generation = true, latched = true, home = true, routes = true, first = true, last = true }
+local ROUTE_FIELDS = { name = true, prefix = true, weight_bp = true, pin = true, follows = true }
+local TARGETS = { "weight_bp", "pin", "follows" }
 local SYSTEMS = { python = true, go = true }
 
 local MAX_GENERATION = 2 ^ 53 - 1 -- beyond it a Lua number skips some
 local MAX_NAME = 64
+local MAX_ENTRIES = 10000 -- in first and last together
+local MAX_USER = 64
+local FIRST_BUCKET, LAST_BUCKET = 0, 9999
+local UNMATCHED = "-"
 local REPLACEMENT = "\239\191\189" -- what Go reads where an escape stands for no character
 
 local Table = {}
@@ -40,8 +45,8 @@ local function check_text(text)
   if find(bones, "%d[.eE]") or find(bones, "-", 1, true) then
     return nil, "a number is not written in digits alone"
   end
-  if not find(bones, "[", 1, true) then
-    return nil, "the routes are not a list"
+  if find(bones, "{%s*}") then
+    return nil, "an empty object stands where something else has to"
   end
   return true
 end
@@ -94,15 +99,19 @@ local function check_route(route, latched)
   end
   local name = route.name
   -- "-" is where the counters keep what no route matched.
-  if type(name) ~= "string" or not match(name, "^[%w._-]+$") or name == "-" or #name > MAX_NAME then
+  if type(name) ~= "string" or not match(name, "^[%w._-]+$") or name == UNMATCHED or #name > MAX_NAME then
     return nil, format("a name is 1 to %d letters, digits, dots, dashes and underscores", MAX_NAME)
   end
   ok, problem = check_prefix(route.prefix)
   if not ok then
     return nil, problem
   end
-  if (route.pin == nil) == (route.weight_bp == nil) then
-    return nil, "a route has either a weight_bp or a pin"
+  local targets = 0
+  for _, field in ipairs(TARGETS) do
+    targets = targets + (route[field] ~= nil and 1 or 0)
+  end
+  if targets ~= 1 then
+    return nil, "a route has either a weight_bp, a pin or follows"
   end
   if route.pin ~= nil and not SYSTEMS[route.pin] then
     return nil, "a pin is python or go"
@@ -143,8 +152,23 @@ local function quote(text)
 end
 
 local function route_text(route)
-  local target = route.pin and format('"pin":"%s"', route.pin) or format('"weight_bp":%d', route.weight_bp)
+  local target
+  if route.follows then
+    target = format('"follows":%s', quote(route.follows))
+  elseif route.pin then
+    target = format('"pin":"%s"', route.pin)
+  else
+    target = format('"weight_bp":%d', route.weight_bp)
+  end
   return format('{"name":%s,"prefix":%s,%s}', quote(route.name), quote(route.prefix), target)
+end
+
+-- What a table may leave out is left out where it is empty.
+local function list_text(name, entries)
+  if not entries or #entries == 0 then
+    return ""
+  end
+  return format(',"%s":["%s"]', name, concat(entries, '","'))
 end
 
 -- The same table always has the same text: that is how two are compared.
@@ -153,8 +177,69 @@ local function table_text(value)
   for i, route in ipairs(value.routes) do
     routes[i] = route_text(route)
   end
-  return format('{"generation":%.0f,"latched":%s,"home":"%s","routes":[%s]}',
-    value.generation, tostring(value.latched), value.home, concat(routes, ","))
+  return format('{"generation":%.0f,"latched":%s,"home":"%s","routes":[%s]%s%s}',
+    value.generation, tostring(value.latched), value.home, concat(routes, ","),
+    list_text("first", value.first), list_text("last", value.last))
+end
+
+-- Adds the visitors of a list, who share a bucket, to those with a place.
+local function place(places, entries, bucket)
+  if entries == nil then
+    return true
+  end
+  if not is_list(entries) then
+    return nil, "first and last are lists"
+  end
+  for _, entry in ipairs(entries) do
+    if type(entry) ~= "string" then
+      return nil, "an entry of first or last is not text"
+    end
+    local visitor = match(entry, "^visitor:(%x+)$")
+    local user = match(entry, "^user:([%w_-]+)$")
+    local of, who
+    if visitor and #visitor == 32 then
+      of, who = places.visitors, visitor
+    elseif user and #user <= MAX_USER then
+      of, who = places.users, user
+    else
+      return nil, format('%q is neither "visitor:" with 32 hexadecimal digits nor "user:" with 1 to %d letters, '
+        .. 'digits, dashes and underscores', entry, MAX_USER)
+    end
+    if of[who] then
+      return nil, format("first and last name %q twice", entry)
+    end
+    of[who] = bucket
+    places.count = places.count + 1
+  end
+  if places.count > MAX_ENTRIES then
+    return nil, format("first and last have more than %d entries", MAX_ENTRIES)
+  end
+  return true
+end
+
+local function places_of(value)
+  local places = { visitors = {}, users = {}, count = 0 }
+  local ok, problem = place(places, value.first, FIRST_BUCKET)
+  if ok then
+    ok, problem = place(places, value.last, LAST_BUCKET)
+  end
+  if not ok then
+    return nil, problem
+  end
+  return places
+end
+
+local function follow(routes, names)
+  for _, route in ipairs(routes) do
+    if route.follows ~= nil then
+      local followed = names[route.follows]
+      if not followed or not followed.weight_bp then
+        return nil, format("route %q follows %s, which is no route with a weight", route.name, tostring(route.follows))
+      end
+      route.followed = followed
+    end
+  end
+  return true
 end
 
 local function check_table(value)
@@ -229,10 +314,20 @@ function M.decode(text)
     if names[route.name] then
       return nil, format("two routes are named %q", route.name)
     end
-    names[route.name] = true
+    names[route.name] = route
     if not plant(root, route) then
       return nil, format("two routes have the prefix %q", route.prefix)
     end
+  end
+
+  ok, problem = follow(value.routes, names)
+  if not ok then
+    return nil, problem
+  end
+  local places
+  places, problem = places_of(value)
+  if not places then
+    return nil, problem
   end
 
   return setmetatable({
@@ -242,6 +337,10 @@ function M.decode(text)
     routes = value.routes,
     text = table_text(value),
     root = root,
+    unmatched = { name = UNMATCHED, home = value.home },
+    placed = places.count > 0,
+    visitors = places.visitors,
+    users = next(places.users) and places.users, -- the cookie is read only where it matters
   }, Table)
 end
 
@@ -250,29 +349,59 @@ function M.text_of_home(home)
   return table_text({ generation = 0, latched = false, home = home, routes = {} })
 end
 
--- The route with the longest prefix that a request target has, or nil. The
--- walk ends where no prefix goes on, so that neither the number of routes nor
--- the length of the path makes it slow.
-function Table:match(target)
-  local path = path_of(target)
-  local node = self.root
-  local route = node.route
-  local from = 1
+-- The next step of a walk: the node under a path's next segment, and where the
+-- one behind it begins; nil at the end of the path or of the tree. Empty segments
+-- do not count: python drops or merges them.
+local function step(node, path, from)
+  local slash = find(path, "/", from, true)
+  if slash == from then
+    return node, from + 1
+  end
+  local last = slash and slash - 1 or #path
+  if last < from then
+    return nil
+  end
+  return node.children[sub(path, from, last)], last + 2
+end
+
+local function walk(node, path, from, route)
   while true do
-    local slash = find(path, "/", from, true)
-    local last = slash and slash - 1 or #path
-    if last >= from then -- empty segments do not count: python drops or merges them
-      node = node.children[sub(path, from, last)]
-      if not node then
-        return route
-      end
-      route = node.route or route
-    end
-    if not slash then
+    node, from = step(node, path, from)
+    if not node then
       return route
     end
-    from = slash + 1
+    route = node.route or route
   end
+end
+
+-- The route with the longest prefix that a request target has, or the one that
+-- stands for none. The walk ends where no prefix goes on, so that neither the
+-- number of routes nor the length of the path makes it slow. Its first steps are
+-- written out: LuaJIT compiles no loop within what runs for each request.
+function Table:match(target)
+  local path = path_of(target)
+  local root = self.root
+  local route = root.route or self.unmatched
+  local node, from = step(root, path, 1)
+  if not node then
+    return route
+  end
+  route = node.route or route
+  node, from = step(node, path, from)
+  if not node then
+    return route
+  end
+  route = node.route or route
+  node, from = step(node, path, from)
+  if not node then
+    return route
+  end
+  route = node.route or route
+  node, from = step(node, path, from)
+  if not node then
+    return route
+  end
+  return walk(node, path, from, node.route or route)
 end
 
 return M

@@ -14,6 +14,9 @@ local TIMEOUT = 900 -- milliseconds; shorter than the interval, so that look-ups
 -- Nothing listens there: a system that never had an address refuses at once.
 local NOWHERE = { host = "127.0.0.1", port = 1 }
 
+-- What the edge answers itself, it answers here.
+local EDGE = "unix:/tmp/edge.sock"
+
 local systems = {
   python = { variable = "CUTOVER_PYTHON_ADDR", default = "flask:5000" },
   go = { variable = "CUTOVER_GO_ADDR", default = "goapp:8080" },
@@ -114,6 +117,9 @@ end
 -- The host and port to ask next; several hosts take turns.
 function M.pick(name)
   local system = systems[name]
+  if not system then
+    return EDGE
+  end
   local hosts = system.hosts
   local count = #hosts
   if count == 1 then

@@ -75,7 +75,15 @@ function M.identify()
   return var.request_id, true
 end
 
-function M.bucket(visitor)
+-- Where a visitor is placed: by the table's lists, or by chance.
+function M.bucket(visitor, routing_table)
+  if routing_table.placed then
+    local users = routing_table.users
+    local place = routing_table.visitors[visitor] or users and users[var.cookie_user_id or ""]
+    if place then
+      return place
+    end
+  end
   return crc32(visitor) % BUCKETS
 end
 
