@@ -54,3 +54,4 @@ bench: ## ratios measured in one run
 verify: ## the long checks: minutes of load, many kills (VERIFY_SECONDS=60)
 	@$(NEED) go docker chromium
 	go test -count=1 -timeout 120m -v -run 'Verify' ./e2e/... -args -verify
+	EDGE_SLOW=1 go test -count=1 -timeout 10m -tags edgeimage -run 'TestEdge(Transparency|BreakGlass)' ./internal/edge

@@ -40,8 +40,7 @@ func checkInstantSystems(t *testing.T, duration time.Duration, changes, counted 
 	for _, port := range []string{"5000", "8080"} {
 		buildInstant(t, env.engine, "cutover-instant:"+port, port)
 	}
-	env.must(t, "up")
-	env.findAddresses(t)
+	env.up(t)
 
 	t.Run("counters", func(t *testing.T) {
 		countExactly(t, env, counted)

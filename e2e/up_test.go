@@ -88,6 +88,13 @@ func ownEnvironment(t *testing.T, name string, variables map[string]string) *env
 	return env
 }
 
+// up brings an environment of its own up, and finds its addresses.
+func (env *environment) up(t *testing.T) {
+	t.Helper()
+	env.must(t, "up")
+	env.findAddresses(t)
+}
+
 // containers are the IDs of the environment's containers.
 func (env *environment) containers(t *testing.T) []string {
 	t.Helper()

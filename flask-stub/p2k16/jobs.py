@@ -65,8 +65,8 @@ class Expiry:
                 expired = self.expire_some()
             except Unavailable:
                 expired = 0
-            except Exception:
-                _logger.exception("memberships could not be expired")
+            except Exception as error:
+                _logger.error("memberships could not be expired: %s", error)
                 expired = 0
             if expired:
                 _logger.info("%d memberships expired", expired)
