@@ -69,10 +69,16 @@ func (c *resumeCommand) run(ctx context.Context) (err error) {
 // mendGlass gives nginx back to the guard, and waits until it has the latched
 // table: the rollback is not over yet.
 func mendGlass(ctx context.Context, s *stack.Stack) (control.Status, error) {
+	// Before the guard has recorded the rollback, nginx would come back with the
+	// weights that it had.
+	status, err := awaitStatus(ctx, s, patience, func(status control.Status) bool { return status.State.Latched })
+	if err != nil {
+		return status, exitError{ExitUnavailable, fmt.Errorf("the guard has not recorded the rollback yet, so nginx stays as it is: %w", err)}
+	}
 	if err := s.MendGlass(ctx); err != nil {
 		return control.Status{}, exitError{ExitUnavailable, err}
 	}
-	status, err := awaitStatus(ctx, s, patience, func(status control.Status) bool {
+	status, err = awaitStatus(ctx, s, patience, func(status control.Status) bool {
 		return !status.BreakGlass.Active && status.Edge.InSync
 	})
 	if err != nil {

@@ -90,12 +90,14 @@ func glassBreaksAndMends(r *rig) {
 	_, err = reader.ReadByte()
 	assert.ErrorIs(r.t, err, io.EOF, "an idle connection ends")
 
-	for _, target := range []string{"/metrics", "//metrics/", "/%6detrics", "/health/python", "/health/go"} {
+	for _, target := range []string{"/metrics", "//metrics/", "/%6detrics"} {
 		hidden := r.get(target)
 		assert.Equal(r.t, http.StatusNotFound, hidden.StatusCode, target)
 		assert.Empty(r.t, hidden.Header.Get("X-Served-By"), target)
 	}
 	assert.Equal(r.t, "/health", r.receivedBy(r.get("/health")).Target)
+	assert.Equal(r.t, "/health", r.receivedBy(r.get("/health/python")).Target)
+	assert.Equal(r.t, http.StatusServiceUnavailable, r.get("/health/go").StatusCode, "nobody asks go")
 
 	// The control server says what is the matter.
 	assert.Equal(r.t, http.StatusOK, r.controlStatus("/health"))

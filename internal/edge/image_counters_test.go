@@ -351,6 +351,8 @@ func deadConnection(r *rig) {
 			require.NoError(r.t, err, what)
 			return response
 		}
+		r.cut("fin") // so that there is one idle connection
+		r.counters()
 		send(request(c.method, "/?instant"))
 		require.Equal(r.t, http.StatusOK, read().StatusCode, what)
 		before := r.counters()
@@ -361,10 +363,8 @@ func deadConnection(r *rig) {
 		require.NoError(r.t, err)
 		r.run(os.Environ(), "kill", append([]string{"-STOP"}, pids...)...)
 		send(request(c.method, "/?instant"))
-		response, err := http.Get("http://" + r.direct(edge.Go) + "/?cut=" + c.how)
+		r.cut(c.how)
 		r.run(os.Environ(), "kill", append([]string{"-CONT"}, pids...)...)
-		require.NoError(r.t, err)
-		require.NoError(r.t, response.Body.Close())
 
 		answer := read()
 		status := http.StatusBadGateway
@@ -387,6 +387,14 @@ func deadConnection(r *rig) {
 	assert.Equal(r.t, http.StatusBadGateway, r.get("/").StatusCode)
 	r.counted(before, map[string]map[edge.System]edge.Classes{"everything": {edge.Go: {"none": 1}}})
 	assert.Equal(r.t, 1, strings.Count(r.logs(), "connect() failed"))
+}
+
+// cut makes go close its idle connections.
+func (r *rig) cut(how string) {
+	r.t.Helper()
+	response, err := http.Get("http://" + r.direct(edge.Go) + "/?cut=" + how)
+	require.NoError(r.t, err)
+	require.NoError(r.t, response.Body.Close())
 }
 
 func sumOf(counters edge.Counters) uint64 {

@@ -48,7 +48,7 @@ func requestsPassUnchanged(r *rig) {
 		assert.Equal(r.t, "/a%2Fb//c/../d%20e?x=1&y=%2F", got.Target, name)
 		assert.Equal(r.t, r.address, got.Host, name)
 		assert.Len(r.t, got.Body, 1<<20, name)
-		assert.Regexp(r.t, "^[0-9a-f]{32}$", got.Header.Get("X-Request-Id"), name)
+		assert.Regexp(r.t, `^\d+\.\d{3}-\d+-\d+-\d+$`, got.Header.Get("X-Request-Id"), name)
 		client := got.Header.Get("X-Real-Ip")
 		assert.NotNil(r.t, net.ParseIP(client), name)
 		assert.NotEqual(r.t, "1.2.3.4", client, name)

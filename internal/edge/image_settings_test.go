@@ -4,10 +4,12 @@ package edge_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -137,11 +139,12 @@ func otherProxies(r *rig, peer string) {
 // Links in mails hold their secret in the path.
 func secretsStayOutOfTheLog(r *rig) {
 	secret := strings.Repeat("Secret.1-_", 4)
+	mark := fmt.Sprintf("/%x", time.Now().UnixNano()) // not that of another time
 	for target, want := range sorted(map[string]string{
-		"/api/auth/reset/" + secret:             `"path":"/api/auth/reset/***"`,
-		"/b//" + secret + "/c/" + secret + "?x": `"path":"/b//***"`,
-		"/%53ecret.1-_" + secret[1:]:            `"path":"/***"`,
-		"/short/" + secret[1:] + "?hidden":      `"path":"/short/` + secret[1:] + `"`,
+		mark + "/api/auth/reset/" + secret:             `"path":"` + mark + `/api/auth/reset/***"`,
+		mark + "/b//" + secret + "/c/" + secret + "?x": `"path":"` + mark + `/b//***"`,
+		mark + "/%53ecret.1-_" + secret[1:]:            `"path":"` + mark + `/***"`,
+		mark + "/short/" + secret[1:] + "?hidden":      `"path":"` + mark + `/short/` + secret[1:] + `"`,
 	}) {
 		assert.Equal(r.t, http.StatusOK, r.get(target).StatusCode)
 		r.eventually(func() error {

@@ -16,6 +16,7 @@ local SYSTEMS = { python = true, go = true }
 
 local MAX_GENERATION = 2 ^ 53 - 1 -- beyond it a Lua number skips some
 local MAX_NAME = 64
+local MEMORY, LONGEST_REMEMBERED = 2000, 256 -- targets, octets
 local MAX_ENTRIES = 10000 -- in first and last together
 local MAX_USER = 64
 local FIRST_BUCKET, LAST_BUCKET = 0, 9999
@@ -341,6 +342,8 @@ function M.decode(text)
     placed = places.count > 0,
     visitors = places.visitors,
     users = next(places.users) and places.users, -- the cookie is read only where it matters
+    memory = {}, -- target → route
+    remembered = 0,
   }, Table)
 end
 
@@ -374,34 +377,25 @@ local function walk(node, path, from, route)
   end
 end
 
+-- Keeps what was found for a target: most requests ask for the same few.
+local function remember(self, target, route)
+  if self.remembered == MEMORY then
+    self.memory, self.remembered = {}, 0
+  end
+  if #target <= LONGEST_REMEMBERED then
+    self.memory[target] = route
+    self.remembered = self.remembered + 1
+  end
+  return route
+end
+
 -- The route with the longest prefix that a request target has, or the one that
 -- stands for none. The walk ends where no prefix goes on, so that neither the
--- number of routes nor the length of the path makes it slow. Its first steps are
--- written out: LuaJIT compiles no loop within what runs for each request.
+-- number of routes nor the length of the path makes it slow.
 function Table:match(target)
-  local path = path_of(target)
   local root = self.root
-  local route = root.route or self.unmatched
-  local node, from = step(root, path, 1)
-  if not node then
-    return route
-  end
-  route = node.route or route
-  node, from = step(node, path, from)
-  if not node then
-    return route
-  end
-  route = node.route or route
-  node, from = step(node, path, from)
-  if not node then
-    return route
-  end
-  route = node.route or route
-  node, from = step(node, path, from)
-  if not node then
-    return route
-  end
-  return walk(node, path, from, node.route or route)
+  return self.memory[target]
+    or remember(self, target, walk(root, path_of(target), 1, root.route or self.unmatched))
 end
 
 return M
