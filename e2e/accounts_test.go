@@ -21,7 +21,7 @@ func (v *visitor) post(t *testing.T, path string, body any) answer {
 	return a
 }
 
-var resetLink = regexp.MustCompile(`http://localhost:\d+(/api/auth/reset/\S+)`)
+var resetLink = regexp.MustCompile(`http://127\.0\.0\.1:\d+(/api/auth/reset/\S+)`)
 
 // A link that one system mailed resets the password on the other, once, and
 // the password is then good on both.

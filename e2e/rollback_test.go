@@ -95,3 +95,21 @@ func TestBadRequestsAreRefused(t *testing.T) {
 	run = runCommand(t.Context(), freePorts, "--project", "No Name", "status")
 	assert.Equal(t, 2, run.code)
 }
+
+// Nobody is sent to a Go that does not answer, unless by force.
+func TestRouteToDeadGoIsRefused(t *testing.T) {
+	env := useShared(t)
+	goapp := env.stack.Container("goapp")
+	require.NoError(t, env.engine.Kill(t.Context(), goapp))
+	t.Cleanup(func() {
+		assert.NoError(t, env.engine.Start(context.Background(), goapp))
+		env.awaitHealthy(t, "goapp")
+	})
+	run := env.run(t.Context(), "route", "badges", "10")
+	assert.Equal(t, 3, run.code, run.stderr)
+	assert.Contains(t, run.stderr, "Go does not answer")
+	assert.Zero(t, env.status(t).weight(t, "badges"))
+	env.must(t, "route", "badges", "10", "--force")
+	assert.Contains(t, env.must(t, "status"), "Who is on Go is not served")
+	env.must(t, "route", "badges", "0") // back is never refused
+}

@@ -39,6 +39,18 @@ func TestUpAndDown(t *testing.T) {
 	t.Logf("up of what is up: %s", time.Since(begin).Round(time.Millisecond))
 	assert.Equal(t, first, env.containers(t), "what runs and has not changed is left alone")
 
+	// An up that is interrupted while it replaces a container can leave the
+	// successor without its name.
+	for _, service := range []string{"nginx", "guard"} {
+		name := s.Container(service)
+		require.NoError(t, env.engine.Rename(t.Context(), name, "0123456789ab_"+name))
+	}
+	env.must(t, "rollback", "--reason", "while names are lost")
+	require.NoError(t, env.engine.Rename(t.Context(), s.Container("nginx"), "0123456789ab_"+s.Container("nginx")))
+	env.must(t, "up")
+	env.must(t, "resume", "--reason", "names are found")
+	assert.Equal(t, first, env.containers(t))
+
 	st := env.status(t)
 	assert.Equal(t, "python", st.Home)
 	for _, service := range st.Services {

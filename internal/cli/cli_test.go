@@ -137,7 +137,7 @@ func TestStatusSaysWhatMattersFirst(t *testing.T) {
 		Ports:    stack.Ports{EdgeHTTP: 8080},
 	}
 	text := d.text()
-	assert.Contains(t, text, "p: on Go: users 50 % (generation 4).\nThe service goapp has exited.\n")
+	assert.Contains(t, text, "p: on Go: users 50 % (generation 4).\nThe service goapp has exited. Who is on Go is not served: cutover rollback takes them back. The remedy: cutover up.\n")
 	assert.Contains(t, text, "users   /api/users/   50 %    50.0 %")
 	assert.Contains(t, text, "auth    /api/auth/    0 %     –")
 

@@ -104,8 +104,12 @@ func (c *seedCommand) run(ctx context.Context) (err error) {
 func (c *seedCommand) sentence(p *plan.Plan, result seedResult) string {
 	switch {
 	case result.Seeded && p.Database.Generator != "":
-		return fmt.Sprintf("The database holds %d accounts made from seed %d: %d rows in all, in %.1f s.",
+		text := fmt.Sprintf("The database holds %d accounts made from seed %d: %d rows in all, in %.1f s.",
 			*result.Accounts, *result.Seed, result.Rows, result.Seconds)
+		if c.again {
+			text += "\nWhat it held before is gone. Sessions from before go on as the new accounts of the same number."
+		}
+		return text
 	case result.Seeded:
 		return "The database has its schema and seed data."
 	case p.Database.Schema == "":
@@ -166,6 +170,9 @@ func seedDatabase(ctx context.Context, s *stack.Stack, p *plan.Plan, wish databa
 		User: "postgres", Password: secrets["postgres/superuser_password"], Database: databaseName,
 	})
 	if err != nil {
+		if stopped := s.Running(ctx, "postgres"); stopped != nil {
+			err = stopped
+		}
 		return database.Seeded{}, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()

@@ -80,6 +80,9 @@ func eventLine(e rollout.Event) string {
 		what = "gave the guard the plan " + e.After.Plan.Name
 	case rollout.ActionRollback:
 		what = "took everything back to python"
+		if e.Evidence["cause"] == "break-glass" {
+			what += " by break-glass"
+		}
 	case rollout.ActionResume:
 		what = "released the latch"
 	case rollout.ActionRoute, rollout.ActionReconcile:

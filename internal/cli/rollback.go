@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,6 +79,9 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if _, _, err := s.Services(ctx); err != nil {
 		return err
 	}
+	if err := s.FindLost(ctx); err != nil {
+		s.Warn("containers", "they could not be looked through: "+err.Error())
+	}
 	// Traffic needs something to go to. With --force it moves all the same,
 	// and without nginx the rollback is recorded for the time when it is back.
 	if err := s.EnsureStarted(ctx, "flask"); err != nil && !c.force {
@@ -107,7 +111,7 @@ func (c *rollbackCommand) runBreakGlass(ctx context.Context, s *stack.Stack) err
 		if errors.Is(err, stack.ErrHomeIsGo) {
 			return exitError{ExitRefused, fmt.Errorf("nothing was moved: %w", err)}
 		}
-		return exitError{ExitRollback, err}
+		return exitError{ExitRollback, fmt.Errorf("%w; cutover status shows whether it takes effect when nginx starts next", err)}
 	}
 	result := rollbackResult{Through: "break-glass", Why: c.reason}
 	result.Applied = true
@@ -268,7 +272,7 @@ func (c *rollbackCommand) throughEdge(ctx context.Context, s *stack.Stack) (roll
 func rollbackFailed(err error) error {
 	var api *control.Error
 	if errors.As(err, &api) && api.Code == control.LegacySilent {
-		return exitError{ExitRollback, fmt.Errorf("nothing was moved: %w; --force moves traffic all the same", err)}
+		return exitError{ExitRollback, fmt.Errorf("nothing was moved: %s; --force moves traffic all the same", strings.TrimRight(api.Message, "."))}
 	}
 	return exitError{ExitRollback, err}
 }

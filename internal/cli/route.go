@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ type routeCommand struct {
 	reason     string
 	generation uint64
 	seen       bool // whether --generation was given
+	force      bool
 }
 
 func newRouteCommand(o *options) *cobra.Command {
@@ -35,8 +37,12 @@ func newRouteCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&c.reason, "reason", "", "why, for the journal")
 	cmd.Flags().Uint64Var(&c.generation, "generation", 0, "refuse unless the routing still has this generation (default: the one found now)")
+	cmd.Flags().BoolVar(&c.force, "force", false, "move traffic to Go even if it does not answer")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w (a weight is a percentage from 0 to 100)", err))
+		if strings.Contains(err.Error(), "shorthand flag") { // route users -1
+			err = fmt.Errorf("%w (a weight is a percentage from 0 to 100)", err)
+		}
+		return usage(err)
 	})
 	return cmd
 }
@@ -65,6 +71,9 @@ func (c *routeCommand) run(ctx context.Context, name, text string) (err error) {
 	generation := before.State.Generation
 	if c.seen {
 		generation = c.generation
+	}
+	if !c.force && weight > weightOf(before.State, name) && !s.Answers(ctx, "goapp") {
+		return exitError{ExitRefused, errors.New("nothing was moved: Go does not answer (cutover status shows how it is); --force moves traffic to it all the same")}
 	}
 	moved, err := client.Route(ctx, control.RouteRequest{
 		Route: name, Weight: &weight, Generation: generation, Actor: c.operator(), Reason: c.reason,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -35,7 +36,12 @@ type statusDocument struct {
 	Ports         stack.Ports     `json:"ports"`
 	Guard         guardStatus     `json:"guard"`
 	// BreakGlass tells whether nginx was switched to python past the table.
-	BreakGlass control.BreakGlass `json:"break_glass"`
+	BreakGlass glassStatus `json:"break_glass"`
+}
+
+type glassStatus struct {
+	control.BreakGlass
+	InEffect bool `json:"in_effect"` // nginx does it, not only when it starts next
 }
 
 type routeStatus struct {
@@ -111,9 +117,20 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 		return document, nil
 	}
 	document.Guard = guardStatus{Reachable: true, InSync: status.Edge.InSync, Error: status.Edge.Error}
-	document.BreakGlass = status.BreakGlass
+	document.BreakGlass.BreakGlass = status.BreakGlass
+	if status.BreakGlass.Active {
+		document.BreakGlass.InEffect = o.glassInEffect(ctx, s)
+	}
 	document.setState(status.State, status.Measured)
 	return document, nil
+}
+
+// glassInEffect asks nginx whether it runs without a table.
+func (o *options) glassInEffect(ctx context.Context, s *stack.Stack) bool {
+	client := edgeClient(s)
+	defer client.Close()
+	_, err := client.Table(ctx)
+	return err != nil && strings.Contains(err.Error(), "break-glass") // that is how python-only.conf answers
 }
 
 // statusFromEdge asks nginx itself what it does when the guard does not
@@ -125,7 +142,7 @@ func (o *options) statusFromEdge(s *stack.Stack, document *statusDocument) {
 	defer client.Close()
 	table, err := client.Table(ctx)
 	if err != nil && strings.Contains(err.Error(), "break-glass") { // that is how python-only.conf answers
-		document.Home, document.BreakGlass.Active = string(edge.Python), true
+		document.Home, document.BreakGlass.Active, document.BreakGlass.InEffect = string(edge.Python), true, true
 		return
 	}
 	if err != nil {
@@ -175,21 +192,8 @@ func (d *statusDocument) text() string {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", route.Name, route.Prefix, percent(route.Weight), measured)
 	}
 	_ = table.Flush() // a strings.Builder takes everything
-	for _, system := range []edge.System{edge.Go, edge.Python} {
-		var prefixes []string
-		for _, owned := range d.Owned {
-			if owned.System == string(system) && owned.Follows == "" {
-				prefixes = append(prefixes, owned.Prefix)
-			}
-		}
-		if len(prefixes) > 0 {
-			fmt.Fprintf(&out, "Always on %s: %s\n", system, strings.Join(prefixes, " "))
-		}
-	}
-	for _, owned := range d.Owned {
-		if owned.Follows != "" {
-			fmt.Fprintf(&out, "On %s wherever the %s are: %s\n", owned.System, owned.Follows, owned.Prefix)
-		}
+	if !d.BreakGlass.InEffect {
+		d.writeOwned(&out)
 	}
 	fmt.Fprintln(&out)
 	_, _ = fmt.Fprintln(table, "SERVICE\tSTATE\tHEALTH")
@@ -208,11 +212,31 @@ func (d *statusDocument) text() string {
 		{"prometheus", d.Ports.Prometheus, ""},
 	} {
 		if address.port != 0 {
-			line := fmt.Sprintf("%-12s http://127.0.0.1:%d  %s", address.name, address.port, address.note)
+			line := fmt.Sprintf("%-12s http://%s:%d  %s", address.name, stack.PublicHost(d.Ports.Bind), address.port, address.note)
 			fmt.Fprintln(&out, strings.TrimSpace(line))
 		}
 	}
 	return strings.TrimRight(out.String(), "\n")
+}
+
+// writeOwned says what has no weight of its own.
+func (d *statusDocument) writeOwned(out io.Writer) {
+	for _, system := range []edge.System{edge.Go, edge.Python} {
+		var prefixes []string
+		for _, owned := range d.Owned {
+			if owned.System == string(system) && owned.Follows == "" {
+				prefixes = append(prefixes, owned.Prefix)
+			}
+		}
+		if len(prefixes) > 0 {
+			_, _ = fmt.Fprintf(out, "Always on %s: %s\n", system, strings.Join(prefixes, " "))
+		}
+	}
+	for _, owned := range d.Owned {
+		if owned.Follows != "" {
+			_, _ = fmt.Fprintf(out, "Where the %s are: %s\n", owned.Follows, owned.Prefix)
+		}
+	}
 }
 
 // sentence is the state in one line, what matters most first.
@@ -241,7 +265,7 @@ func (d *statusDocument) troubles() string {
 	}
 	for _, service := range d.Services {
 		if service.State != "running" || service.Health == "unhealthy" {
-			text += fmt.Sprintf("\nThe service %s %s.", service.Name, condition(service))
+			text += fmt.Sprintf("\nThe service %s %s.%s", service.Name, condition(service), d.consequence(service.Name))
 		}
 	}
 	switch {
@@ -250,6 +274,9 @@ func (d *statusDocument) troubles() string {
 		text += "\nThe guard does not answer. The glass is broken: nginx sends everything to python, past the table."
 	case !d.Guard.Reachable:
 		text += "\nThe guard does not answer; what follows is what the edge does now. (" + d.Guard.Error + ")"
+	case d.BreakGlass.Active && !d.BreakGlass.InEffect:
+		text += fmt.Sprintf("\nThe glass is broken, by %s: %s; but nginx does NOT do it yet, only when it starts next: repeat cutover rollback --break-glass.",
+			printable(d.BreakGlass.Actor), printable(strings.TrimRight(d.BreakGlass.Reason, ".")))
 	case d.BreakGlass.Active:
 		text += fmt.Sprintf("\nThe glass is broken, by %s: %s. nginx sends everything to python, past the table. The way back: cutover resume --reason …",
 			printable(d.BreakGlass.Actor), printable(strings.TrimRight(d.BreakGlass.Reason, ".")))
@@ -257,6 +284,28 @@ func (d *statusDocument) troubles() string {
 		text += "\nThe edge does not have the table that it should have. " + d.Guard.Error
 	}
 	return text
+}
+
+// consequence is what users notice of a service that is away, and the remedy.
+func (d *statusDocument) consequence(service string) string {
+	onGo, onPython := false, d.BreakGlass.InEffect
+	for _, route := range d.Routes {
+		onGo = onGo || route.Weight > 0 && !d.BreakGlass.InEffect
+		onPython = onPython || route.Weight < 100
+	}
+	what := map[string]string{
+		"nginx":    " Nobody is served.",
+		"postgres": " Both systems answer 503 to nearly everything.",
+		"redis":    " Nobody can log in, and whoever is logged in gets 503.",
+		"guard":    " Traffic goes on as it is.",
+	}[service]
+	switch {
+	case service == "flask" && onPython:
+		what = " Who is on python is not served."
+	case service == "goapp" && onGo:
+		what = " Who is on Go is not served: cutover rollback takes them back."
+	}
+	return what + " The remedy: cutover up."
 }
 
 // condition is what is wrong with a service, as the end of a sentence.

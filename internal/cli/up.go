@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/cutover-dev/cutover/internal/control"
 	"github.com/cutover-dev/cutover/internal/database"
 	"github.com/cutover-dev/cutover/internal/plan"
+	"github.com/cutover-dev/cutover/internal/rollout"
 	"github.com/cutover-dev/cutover/internal/stack"
 )
 
@@ -51,6 +53,9 @@ func (c *upCommand) run(ctx context.Context) (err error) {
 }
 
 func (c *upCommand) up(ctx context.Context, s *stack.Stack, p *plan.Plan) error {
+	if err := c.checkPlan(ctx, s, p); err != nil {
+		return err
+	}
 	if err := s.Up(ctx, p.Edge.Variables()); err != nil {
 		return err
 	}
@@ -66,6 +71,26 @@ func (c *upCommand) up(ctx context.Context, s *stack.Stack, p *plan.Plan) error 
 		return refused(fmt.Errorf("everything is up, but the guard did not take the plan: %w", err))
 	}
 	return nil
+}
+
+// checkPlan refuses another plan while traffic is moved, before anything is
+// changed: nginx would be started anew for a plan that the guard then refuses.
+func (c *upCommand) checkPlan(ctx context.Context, s *stack.Stack, p *plan.Plan) error {
+	client := guardClient(s)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	status, err := client.Status(ctx)
+	state := status.State
+	if err != nil || state.Plan.Hash == "" || state.Plan.Hash == p.Hash {
+		return nil // a guard that is not there, or does not answer, follows no plan yet
+	}
+	moved := slices.ContainsFunc(state.Routes, func(r rollout.Route) bool { return r.Weight != 0 })
+	if !moved && !state.Latched {
+		return nil
+	}
+	return exitError{ExitRefused, fmt.Errorf("nothing was changed: the guard follows another plan, %s (%.12s), and traffic is moved or latched; this one, %s (%.12s), can be adopted after a rollback and a resume",
+		state.Plan.Name, state.Plan.Hash, p.Name, p.Hash)}
 }
 
 func (c *upCommand) adopt(ctx context.Context, s *stack.Stack, p *plan.Plan) error {

@@ -62,7 +62,7 @@ func causeOf(glass store.BreakGlass) rollout.Cause {
 
 func glassBroken(glass store.BreakGlass) error {
 	return &Error{Code: GlassBroken, Message: sentence(
-		"The glass is broken (%s: %s): nginx serves python only and takes no table until it is given back", glass.Actor, glass.Reason)}
+		"The glass is broken (%s: %s): nginx serves python only and takes no table until cutover resume gives it back", glass.Actor, glass.Reason)}
 }
 
 // tellsGlass tells how an nginx without tables refuses.

@@ -35,6 +35,7 @@ type Container struct {
 	State   string      // created, running, paused, restarting, exited, dead
 	Health  string      // starting, healthy, unhealthy; "" without a healthcheck
 	Ports   map[int]int // container port → published port
+	Bind    string      // the address that they are published on, "" for none
 	Check   string      // what the last healthcheck printed
 	Exit    int         // exit code, when exited
 	Labels  map[string]string
@@ -94,7 +95,7 @@ func (e *Engine) Inspect(ctx context.Context, name string) (Container, error) {
 		for port, bindings := range i.HostConfig.PortBindings {
 			for _, b := range bindings {
 				if published, err := strconv.Atoi(b.HostPort); err == nil {
-					c.Ports[port.Int()] = published
+					c.Ports[port.Int()], c.Bind = published, b.HostIP
 				}
 			}
 		}
@@ -120,6 +121,11 @@ func (e *Engine) Pause(ctx context.Context, name string) error {
 // Unpause thaws them.
 func (e *Engine) Unpause(ctx context.Context, name string) error {
 	return e.wrap("unpause "+name, e.api.ContainerUnpause(ctx, name))
+}
+
+// Rename gives a container another name.
+func (e *Engine) Rename(ctx context.Context, name, wanted string) error {
+	return e.wrap("rename "+name+" to "+wanted, e.api.ContainerRename(ctx, name, wanted))
 }
 
 // RemoveContainer removes a container, running or not; one that is gone

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cutover-dev/cutover/internal/edge"
 )
@@ -21,7 +22,7 @@ func (s State) Route(name string, weight edge.Weight, generation uint64, cause C
 	}
 	i := s.find(name)
 	if i < 0 {
-		return s, nil, refuse(UnknownRoute, "The plan %q has no route %q.", s.Plan.Name, name)
+		return s, nil, refuse(UnknownRoute, "The plan %q has no route %q; it has %s.", s.Plan.Name, name, strings.Join(s.movable(), ", "))
 	}
 	route := s.Routes[i]
 	switch {
@@ -86,6 +87,17 @@ func (s State) Resume(generation uint64, cause Cause) (State, *Event, error) {
 }
 
 // Private
+
+// movable are the names of the routes that have a weight.
+func (s State) movable() []string {
+	var names []string
+	for _, route := range s.Routes {
+		if route.Pin == "" && route.Follows == "" {
+			names = append(names, route.Name)
+		}
+	}
+	return names
+}
 
 func (s State) current(generation uint64) error {
 	if generation != s.Generation {

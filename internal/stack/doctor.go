@@ -106,8 +106,7 @@ func gigabytes(bytes int64) string {
 func (s *Stack) checkPublished(ctx context.Context) Check {
 	check := Check{Name: "ports", Verdict: Pass}
 	if err := s.checkPorts(ctx); err != nil {
-		check.Verdict, check.Evidence = Fail, trimSettings(err)
-		check.Remedy = "CUTOVER_EDGE_HTTP_PORT=0 (and the like) takes any that is free"
+		check.Verdict, check.Evidence, check.Remedy = Fail, trimSettings(err), "set another one and try again"
 		return check
 	}
 	_, wanted, err := s.readSettings()
@@ -200,6 +199,9 @@ func (s *Stack) checkGivenImages(ctx context.Context) []Check {
 
 func (s *Stack) checkGiven(ctx context.Context, name, variable, ref string) Check {
 	if id, err := s.engine.ImageID(ctx, ref); err == nil && id != "" {
+		if err := s.engine.CheckImage(ctx, ref); err != nil && variable != baseVariable {
+			return Check{Name: name, Verdict: Fail, Evidence: fmt.Sprintf("the engine has %s, but %s", ref, err), Remedy: "set " + variable + " to another one"}
+		}
 		return Check{Name: name, Verdict: Pass, Evidence: fmt.Sprintf("the engine has %s (%s)", ref, variable)}
 	}
 	if err := s.offered(ctx, ref); err != nil {

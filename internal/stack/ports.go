@@ -10,9 +10,23 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// PublicHost is where a browser on this machine finds what is published on an
+// address.
+func PublicHost(bind string) string {
+	ip := net.ParseIP(bind)
+	switch {
+	case ip == nil || ip.IsUnspecified():
+		return "127.0.0.1"
+	case ip.To4() == nil:
+		return "[" + bind + "]"
+	}
+	return bind
+}
 
 // Private
 
@@ -72,20 +86,16 @@ func (s *Stack) checkPorts(ctx context.Context) error {
 		return err
 	}
 	free := picker{bind: s.settings.Getenv("CUTOVER_BIND")}
+	if err := free.local(ctx); err != nil {
+		return err
+	}
 	for _, port := range publishedPorts() {
 		number := wanted[port.variable]
 		if number == 0 || number == held[port.variable] {
 			continue
 		}
-		_, err := free.listen(ctx, number)
-		switch {
-		case errors.Is(err, unix.EADDRNOTAVAIL):
-			err = fmt.Errorf("%w: CUTOVER_BIND=%s is no address of this machine", ErrSettings, free.bind)
-		case err != nil:
-			err = portTaken(port, strconv.Itoa(number))
-		}
-		if err != nil {
-			return errors.Join(err, free.close())
+		if _, err := free.listen(ctx, number); err != nil {
+			return errors.Join(portTaken(port, strconv.Itoa(number)), free.close())
 		}
 	}
 	return free.close()
@@ -105,7 +115,7 @@ func (s *Stack) choosePorts(ctx context.Context) (map[string]string, error) {
 	}
 	picked := s.readPorts()
 	free := picker{bind: s.settings.Getenv("CUTOVER_BIND")}
-	result := map[string]string{"CUTOVER_BIND": bind}
+	result := map[string]string{"CUTOVER_BIND": bind, "CUTOVER_PUBLIC_HOST": PublicHost(strings.Trim(bind, "[]"))}
 	for _, port := range publishedPorts() {
 		number := wanted[port.variable]
 		if number == 0 {
@@ -166,6 +176,19 @@ func (s *Stack) readPorts() map[string]int {
 type picker struct {
 	bind      string
 	listeners []net.Listener
+}
+
+// local refuses an address that this machine does not have.
+func (p *picker) local(ctx context.Context) error {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(cmp.Or(p.bind, "127.0.0.1"), "0"))
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("%w: CUTOVER_BIND=%s is no address of this machine", ErrSettings, p.bind)
+	}
+	if err != nil {
+		return fmt.Errorf("try the address %s: %w", p.bind, err)
+	}
+	return l.Close()
 }
 
 func (p *picker) pick(ctx context.Context) (int, error) {

@@ -21,6 +21,11 @@ func (s *Stack) Dial(ctx context.Context, service, network, address string) (net
 	return nil, err
 }
 
+// Running makes sure that a service runs; its error is a NotRunningError.
+func (s *Stack) Running(ctx context.Context, service string) error {
+	return s.running(ctx, service)
+}
+
 // ErrNotRunning is what every NotRunningError is.
 var ErrNotRunning = errors.New("not running")
 
@@ -33,10 +38,14 @@ type NotRunningError struct {
 
 // Error says what is missing, and the remedy.
 func (e *NotRunningError) Error() string {
-	if e.Service == "" {
-		return fmt.Sprintf("the environment %s is not running: bring it up with cutover up", e.Project)
+	up := "cutover up"
+	if e.Project != "cutover" {
+		up = "cutover --project " + e.Project + " up"
 	}
-	return fmt.Sprintf("the service %s of the environment %s does not run (%s): start it with cutover up", e.Service, e.Project, e.State)
+	if e.Service == "" {
+		return fmt.Sprintf("the environment %s is not running: bring it up with %s", e.Project, up)
+	}
+	return fmt.Sprintf("the service %s of the environment %s does not run (%s): start it with %s", e.Service, e.Project, e.State, up)
 }
 
 // Is makes it an ErrNotRunning.

@@ -36,6 +36,39 @@ func (s *Stack) EnsureStarted(ctx context.Context, services ...string) error {
 	return nil
 }
 
+// FindLost gives containers that an interrupted up left without their names
+// these names back: Compose makes a container's successor under another name,
+// removes the old one, and renames.
+func (s *Stack) FindLost(ctx context.Context) error {
+	return s.settleNames(ctx, func(engine.Container) error { return nil })
+}
+
+// settleNames does the same, and hands over those successors whose predecessors
+// are still there.
+func (s *Stack) settleNames(ctx context.Context, successor func(engine.Container) error) error {
+	containers, err := s.engine.Containers(ctx, s.settings.Project)
+	if err != nil {
+		return err
+	}
+	named := map[string]bool{}
+	for _, c := range containers {
+		if c.Name == s.Container(c.Service) {
+			named[c.Service] = true
+		}
+	}
+	for _, c := range containers {
+		switch {
+		case c.Service == "" || c.Name == s.Container(c.Service):
+		case named[c.Service]:
+			err = errors.Join(err, successor(c))
+		default:
+			named[c.Service] = true
+			err = errors.Join(err, s.engine.Rename(ctx, c.Name, s.Container(c.Service)))
+		}
+	}
+	return err
+}
+
 // StopGuard makes sure that no guard holds the routing state's lock, and says
 // in what state it was. A paused one is thawed first, because a frozen process
 // takes no signal, not even SIGKILL.

@@ -12,6 +12,8 @@ type Ports struct {
 	EdgeHTTPS  int `json:"edge_https"`
 	Guard      int `json:"guard"`
 	Prometheus int `json:"prometheus"`
+	// Bind is the address that they are published on.
+	Bind string `json:"bind"`
 }
 
 // Service is one service's container as the engine sees it.
@@ -48,6 +50,7 @@ func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 		EdgeHTTPS:  found["nginx"].Ports[8443],
 		Guard:      found["guard"].Ports[9900],
 		Prometheus: found["prometheus"].Ports[9090],
+		Bind:       found["nginx"].Bind,
 	}, nil
 }
 

@@ -45,7 +45,8 @@ func (s *Stack) Up(ctx context.Context, edge map[string]string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.unstick(ctx); err != nil {
+	err = s.settleNames(ctx, func(c engine.Container) error { return s.engine.RemoveContainer(ctx, c.Name) })
+	if err := errors.Join(err, s.unstick(ctx)); err != nil {
 		return err
 	}
 	err = service.Up(ctx, project, api.UpOptions{
@@ -151,6 +152,11 @@ func (s *Stack) awaitHealthy(ctx context.Context, services []string) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// Answers says whether an application, flask or goapp, answers HTTP at all.
+func (s *Stack) Answers(ctx context.Context, service string) bool {
+	return s.listens(ctx, service)
 }
 
 // listens asks a service whose image has no healthcheck of its own whether it

@@ -4,12 +4,18 @@
 // stays. The application's own refusals carry a message; anything else means
 // that this page is not what the system now serves.
 (() => {
-  const movedOn = "This page has moved on. Reload to continue.";
+  const movedOn = "This page has moved on; what you did was not carried out.";
 
   const say = (text) => {
     const notice = document.getElementById("notice");
     notice.textContent = text;
     notice.hidden = !text;
+    if (text === movedOn) {
+      const reload = document.createElement("a");
+      reload.href = location.href;
+      reload.textContent = "Reload";
+      notice.append(" ", reload);
+    }
   };
 
   const messageIn = (answer) => {
