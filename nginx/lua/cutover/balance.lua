@@ -21,6 +21,8 @@ local REPEATABLE = { GET = true, HEAD = true, OPTIONS = true, POST = true, PATCH
 local MOST_TIMES = 2
 local NO_PEER = -3 -- NGX_BUSY: the answer is 502
 
+local EVERYBODY = 10000 -- basis points
+
 local force_token -- nil: nobody can force a system
 
 local M = {}
@@ -60,7 +62,11 @@ local function decide(routing_table, route, visitor)
   if route.home then
     return route.home
   end
-  return visitors.bucket(visitor, routing_table) < route.weight_bp and "go" or "python"
+  local weight = route.weight_bp
+  if weight == 0 then
+    return "python"
+  end
+  return (weight == EVERYBODY or visitors.bucket(visitor, routing_table) < weight) and "go" or "python"
 end
 
 -- The route of the page that a request comes from.
