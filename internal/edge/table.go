@@ -52,6 +52,7 @@ type Route struct {
 	Weight  Weight
 	Pin     System
 	Follows string
+	By      Split
 }
 
 // maxGeneration is the highest that a number in Lua tells from its neighbours.

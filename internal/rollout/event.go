@@ -12,6 +12,10 @@ type Action string
 const (
 	ActionPlan      Action = "plan"
 	ActionRoute     Action = "route"
+	ActionBegin     Action = "begin"    // a step's weights were applied
+	ActionComplete  Action = "complete" // a step's checks after its bake have passed
+	ActionPause     Action = "pause"
+	ActionFinding   Action = "finding" // a command found something out that a gate asks for
 	ActionRollback  Action = "rollback"
 	ActionResume    Action = "resume"
 	ActionReconcile Action = "reconcile"
@@ -36,14 +40,19 @@ type Event struct {
 	Before     State          `json:"before"`
 	After      State          `json:"after"`
 	Evidence   map[string]any `json:"evidence"`
+	// Plan is the plan that the guard follows from here on, in events of
+	// ActionPlan alone.
+	Plan *Plan `json:"plan,omitempty"`
 }
 
-func newEvent(action Action, before, after State, cause Cause) *Event {
+// changed notes in the next state who made it, and describes the change.
+func changed(action Action, before, after State, cause Cause) (State, *Event) {
 	evidence := cause.Evidence
 	if evidence == nil {
 		evidence = map[string]any{}
 	}
-	return &Event{
+	after.Changed = Change{Actor: cause.Actor, Action: action, Step: after.stepInSight(), Time: Time{cause.At}}
+	return after, &Event{
 		Time:       Time{cause.At},
 		Generation: after.Generation,
 		Actor:      cause.Actor,

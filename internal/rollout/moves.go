@@ -1,16 +1,18 @@
 package rollout
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/cutover-dev/cutover/internal/edge"
 )
 
-// Route sets the share of one route that go serves. Like everything that may
-// move traffic forward it names the generation that its author saw. A nil
-// event means that nothing had to change.
-func (s State) Route(name string, weight edge.Weight, generation uint64, cause Cause) (State, *Event, error) {
+// Route is the operator's override: it sets the share of one route that go
+// serves, and of those that the plan has move together with it. Like
+// everything that may move traffic forward it names the generation that its
+// author saw. A nil event means that nothing had to change.
+func (s State) Route(plan Plan, name string, weight edge.Weight, generation uint64, cause Cause) (State, *Event, error) {
 	if err := cause.validate(); err != nil {
 		return s, nil, err
 	}
@@ -32,67 +34,128 @@ func (s State) Route(name string, weight edge.Weight, generation uint64, cause C
 		return s, nil, refuse(Invalid, "Route %q follows %s and has no weight of its own.", name, route.Follows)
 	case weight < 0 || weight > edge.AllGo:
 		return s, nil, refuse(Invalid, "A weight is a percentage from 0 to 100, not %s.", weight)
-	case route.Weight == weight:
+	case s.Home == edge.Go && weight < edge.AllGo:
+		return s, nil, refuse(Invalid, "Python is stopped, so no share of %q can go to it; a rollback starts it again.", name)
+	}
+	after := s.next()
+	for _, bound := range plan.boundTo(name) {
+		if i := s.find(bound); i >= 0 {
+			after.Routes[i].Weight = weight
+		}
+	}
+	if slices.Equal(after.Routes, s.Routes) {
 		return s, nil, nil
 	}
-	after := s.next()
-	after.Routes[i].Weight = weight
-	return after, newEvent(ActionRoute, s, after, cause), nil
+	after, event := changed(ActionRoute, s, after, cause)
+	return after, event, nil
 }
 
-// Rollback takes everything back to python and latches it there. It names no
-// generation and is never refused. A nil event means that it was done before.
-func (s State) Rollback(cause Cause) (State, *Event) {
+// Rollback takes everything back to python and latches it there, jobs
+// included. It names no generation, and is refused only after a one-way step
+// was begun. A nil event means that it was done before.
+func (s State) Rollback(plan Plan, cause Cause) (State, *Event, error) {
 	if s.Latched {
-		return s, nil
+		return s, nil, nil
+	}
+	if s.OneWay != "" {
+		return s, nil, refuse(NoWayBack, "There is no way back: the step %s was begun, which is one-way.", s.OneWay)
 	}
 	after := s.next()
+	if plan.Hash != "" && plan.Hash == s.Plan.Hash {
+		after.Routes = plan.routes() // with what python owns, which is left out while it is stopped
+	}
+	after.Home = edge.Python
 	after.Latched = true
 	after.LatchReason = cause.Reason
+	after.Paused, after.PauseReason = false, ""
 	after.zero()
-	return after, newEvent(ActionRollback, s, after, cause)
+	after.Jobs = slices.Clone(s.Jobs)
+	for i, job := range after.Jobs {
+		after.Jobs[i].Owner = job.Initial
+	}
+	after.Progress = nil
+	if i := plan.position(after); i >= 0 {
+		after.Step = plan.Steps[i].Name
+	} else {
+		after.Step = ""
+	}
+	after.Phase = plan.phaseOf(after.Step)
+	after, event := changed(ActionRollback, s, after, cause)
+	return after, event, nil
 }
 
 // OnlyLowers tells whether a change takes nothing but weight away, so that it
 // can move no request to go.
 func OnlyLowers(before, after State) bool {
 	if before.Plan != after.Plan || before.Latched != after.Latched || before.Home != after.Home ||
+		before.OneWay != after.OneWay || !slices.Equal(before.Jobs, after.Jobs) ||
 		!slices.Equal(before.First, after.First) || !slices.Equal(before.Last, after.Last) {
 		return false
 	}
-	return slices.EqualFunc(before.Routes, after.Routes, func(b, a Route) bool {
+	lowered := !slices.Equal(before.Routes, after.Routes)
+	return lowered && slices.EqualFunc(before.Routes, after.Routes, func(b, a Route) bool {
 		return b.sameAs(a) && a.Weight <= b.Weight
 	})
 }
 
-// Resume releases the latch; every weight stays 0. A nil event means that
-// nothing was latched.
+// Pause keeps every step from beginning or being completed until a resume.
+// Traffic stays as it is. It holds the migration back, so it names no
+// generation. A nil event means that it was paused before.
+func (s State) Pause(cause Cause) (State, *Event, error) {
+	if err := cause.validate(); err != nil {
+		return s, nil, err
+	}
+	switch {
+	case s.Latched:
+		return s, nil, refuse(Latched, "Everything is latched on python since a rollback (%s); there is nothing to pause.", s.LatchReason)
+	case s.Paused:
+		return s, nil, nil
+	}
+	after := s.next()
+	after.Paused, after.PauseReason = true, cause.Reason
+	after, event := changed(ActionPause, s, after, cause)
+	return after, event, nil
+}
+
+// Resume releases the latch or the pause; every weight stays as it is, after a
+// rollback 0. A nil event means that there was nothing to release.
 func (s State) Resume(generation uint64, cause Cause) (State, *Event, error) {
 	if err := cause.validate(); err != nil {
 		return s, nil, err
 	}
 	if cause.Reason == "" {
-		return s, nil, refuse(Invalid, "Resuming after a rollback needs a reason.")
+		return s, nil, refuse(Invalid, "Resuming needs a reason.")
 	}
-	if !s.Latched {
+	if !s.Latched && !s.Paused {
 		return s, nil, nil
 	}
 	if err := s.current(generation); err != nil {
 		return s, nil, err
 	}
 	after := s.next()
-	after.Latched = false
-	after.LatchReason = ""
-	return after, newEvent(ActionResume, s, after, cause), nil
+	after.Latched, after.LatchReason = false, ""
+	after.Paused, after.PauseReason = false, ""
+	after, event := changed(ActionResume, s, after, cause)
+	return after, event, nil
 }
 
 // Private
+
+// boundTo are a route and those that have its weight.
+func (p Plan) boundTo(route string) []string {
+	for _, group := range p.Together {
+		if slices.Contains(group, route) {
+			return group
+		}
+	}
+	return []string{route}
+}
 
 // movable are the names of the routes that have a weight.
 func (s State) movable() []string {
 	var names []string
 	for _, route := range s.Routes {
-		if route.Pin == "" && route.Follows == "" {
+		if route.movable() {
 			names = append(names, route.Name)
 		}
 	}
@@ -101,9 +164,29 @@ func (s State) movable() []string {
 
 func (s State) current(generation uint64) error {
 	if generation != s.Generation {
-		return refuse(Stale, "The routing has changed meanwhile: generation %d was named, %d is current.", generation, s.Generation)
+		return refuse(Stale, "The routing has changed meanwhile: generation %d was named, %d is current.%s", generation, s.Generation, s.lastChange())
 	}
 	return nil
+}
+
+// lastChange tells whose change somebody lost to, as a sentence to follow
+// another one.
+func (s State) lastChange() string {
+	if s.Changed.Actor == "" {
+		return ""
+	}
+	what := map[Action]string{
+		ActionPlan:      "adopted a plan",
+		ActionRoute:     "changed a weight",
+		ActionBegin:     "began the step " + s.Changed.Step,
+		ActionComplete:  "completed the step " + s.Changed.Step,
+		ActionPause:     "paused the migration",
+		ActionFinding:   "recorded a finding",
+		ActionRollback:  "took everything back",
+		ActionResume:    "resumed the migration",
+		ActionReconcile: "brought edge and record together",
+	}[s.Changed.Action]
+	return fmt.Sprintf(" The last change: %s %s at %s.", s.Changed.Actor, what, s.Changed.Time.UTC().Format("15:04:05 UTC"))
 }
 
 func (c Cause) validate() error {

@@ -21,6 +21,11 @@ func Reconcile(recorded State, actual edge.Table, cause Cause) (State, *Event) {
 	switch {
 	case recorded.Generation == 0:
 		// Nothing was ever recorded, or it was lost: what the edge has stands.
+		after = after.settle()
+	case actual.Generation == 0 && recorded.Home == edge.Go:
+		// An nginx without a table says nothing about python, which is not
+		// there any more.
+		return recorded, nil
 	case newer:
 		after = after.atMost(recorded)
 	default:
@@ -34,7 +39,7 @@ func Reconcile(recorded State, actual edge.Table, cause Cause) (State, *Event) {
 	default:
 		after.Generation = max(recorded.Generation, actual.Generation) + 1
 	}
-	return after, newEvent(ActionReconcile, recorded, after, cause)
+	return changed(ActionReconcile, recorded, after, cause)
 }
 
 // Undo takes back a move that was recorded but could not be applied. It never
@@ -42,11 +47,11 @@ func Reconcile(recorded State, actual edge.Table, cause Cause) (State, *Event) {
 // again. A nil event means that nothing is to be taken back.
 func Undo(now, before State, cause Cause) (State, *Event) {
 	after := before.atMost(now)
-	if after.Plan == now.Plan && sameContent(after.Table(), now.Table()) {
+	if after.Plan == now.Plan && sameContent(after.Table(), now.Table()) && slices.Equal(after.Jobs, now.Jobs) && after.stepInSight() == now.stepInSight() {
 		return now, nil
 	}
 	after.Generation = now.Generation + 1
-	return after, newEvent(ActionReconcile, now, after, cause)
+	return changed(ActionReconcile, now, after, cause)
 }
 
 // InSync tells whether the edge has the table of this state. Before the first
@@ -76,6 +81,7 @@ func (s State) withTable(table edge.Table) State {
 			Weight:  route.Weight,
 			Pin:     route.Pin,
 			Follows: route.Follows,
+			By:      route.By,
 		})
 	}
 	if !slices.EqualFunc(s.Routes, routes, Route.sameAs) ||
@@ -87,7 +93,7 @@ func (s State) withTable(table edge.Table) State {
 		s.Home = table.Home
 	}
 	s.Latched = table.Latched
-	return s.obeyLatch()
+	return s
 }
 
 // atMost is the state with each weight, the latch and the home as far back as
@@ -105,7 +111,7 @@ func (s State) atMost(other State) State {
 		s.Latched = true
 		s.LatchReason = other.LatchReason
 	}
-	return s.obeyLatch()
+	return s.settle()
 }
 
 // furthestBack are the visitors who go first by both states, and those who go
@@ -125,16 +131,27 @@ func furthestBack(own, other State) (first, last []string) {
 	return first, last
 }
 
-// obeyLatch has every weight at 0 where there is a latch, and a reason for it.
-func (s State) obeyLatch() State {
+// settle has every weight at 0 where there is a latch, and a reason for it;
+// and every weight at 100 where python is stopped for good.
+func (s State) settle() State {
 	if !s.Latched {
 		s.LatchReason = ""
+		if s.Home == edge.Go {
+			s.Routes = withoutPython(s.Routes)
+			s.fill()
+		}
 		return s
 	}
 	if s.LatchReason == "" {
 		s.LatchReason = "The edge was found latched."
 	}
 	s.zero()
+	s.Home = edge.Python
+	s.Progress = nil
+	s.Jobs = slices.Clone(s.Jobs)
+	for i, job := range s.Jobs {
+		s.Jobs[i].Owner = job.Initial
+	}
 	return s
 }
 

@@ -12,6 +12,10 @@ const (
 	PlanDiffers  Code = "plan_differs"
 	UnknownRoute Code = "unknown_route"
 	Invalid      Code = "invalid"
+	GateClosed   Code = "gate"         // a gate fails, or has no answer that was acknowledged
+	Paused       Code = "paused"       // nothing begins or is completed
+	OutOfOrder   Code = "out_of_order" // another step is next
+	NoWayBack    Code = "no_way_back"  // a one-way step was begun
 )
 
 // Refusal is the answer to a wish that the state does not allow.

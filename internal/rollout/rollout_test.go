@@ -47,7 +47,7 @@ func TestAdoptPlan_TakesAnotherPlanOnlyWhileNothingIsMoved(t *testing.T) {
 
 	_, _, err := moved(t, 1).AdoptPlan(other, someone)
 	refused(t, rollout.PlanDiffers, err)
-	latched, _ := moved(t, 0).Rollback(someone)
+	latched, _, _ := moved(t, 0).Rollback(plan, someone)
 	_, _, err = latched.AdoptPlan(other, someone)
 	refused(t, rollout.PlanDiffers, err)
 	state, _, err := moved(t, 0).AdoptPlan(other, someone)
@@ -95,7 +95,7 @@ func TestAdoptPlan_RefusesWhatTheEdgeCouldNotUse(t *testing.T) {
 
 func TestRoute_RefusesWhatTheStateDoesNotAllow(t *testing.T) {
 	state := moved(t, 0)
-	latched, _ := state.Rollback(someone)
+	latched, _, _ := state.Rollback(plan, someone)
 	for name, refusal := range map[string]struct {
 		state      rollout.State
 		route      string
@@ -114,7 +114,7 @@ func TestRoute_RefusesWhatTheStateDoesNotAllow(t *testing.T) {
 		"anonymous": {state, "auth", 1, state.Generation, rollout.Cause{}, rollout.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, event, err := refusal.state.Route(refusal.route, refusal.weight, refusal.generation, refusal.cause)
+			_, event, err := refusal.state.Route(plan, refusal.route, refusal.weight, refusal.generation, refusal.cause)
 
 			refused(t, refusal.code, err)
 			assert.Nil(t, event)
@@ -124,7 +124,7 @@ func TestRoute_RefusesWhatTheStateDoesNotAllow(t *testing.T) {
 
 func TestOnlyLowers(t *testing.T) {
 	before := moved(t, 2500)
-	latched, _ := before.Rollback(someone)
+	latched, _, _ := before.Rollback(plan, someone)
 	resumed, _, err := latched.Resume(latched.Generation, someone)
 	require.NoError(t, err)
 	pinned := moved(t, 100)
@@ -152,7 +152,8 @@ func TestOnlyLowers(t *testing.T) {
 func TestRollback_LatchesUntilResumed(t *testing.T) {
 	before := moved(t, 2500)
 
-	state, event := before.Rollback(rollout.Cause{Actor: "kari", Reason: "errors"})
+	state, event, err := before.Rollback(plan, rollout.Cause{Actor: "kari", Reason: "errors"})
+	require.NoError(t, err)
 
 	assert.Equal(t, rollout.ActionRollback, event.Action)
 	assert.True(t, state.Latched)
@@ -160,11 +161,12 @@ func TestRollback_LatchesUntilResumed(t *testing.T) {
 	assert.Zero(t, total(state))
 	assert.Equal(t, edge.Weight(2500), before.Routes[0].Weight, "the state before is not touched")
 
-	again, event := state.Rollback(someone)
+	again, event, err := state.Rollback(plan, someone)
+	require.NoError(t, err)
 	assert.Nil(t, event)
 	assert.Equal(t, state, again)
 
-	_, _, err := state.Resume(state.Generation, rollout.Cause{Actor: "kari"})
+	_, _, err = state.Resume(state.Generation, rollout.Cause{Actor: "kari"})
 	refused(t, rollout.Invalid, err)
 	_, _, err = state.Resume(before.Generation, someone)
 	refused(t, rollout.Stale, err)
@@ -178,7 +180,7 @@ func TestRollback_LatchesUntilResumed(t *testing.T) {
 
 func TestReconcile(t *testing.T) {
 	at0, at25 := moved(t, 0), moved(t, 2500)
-	latched, _ := at25.Rollback(someone)
+	latched, _, _ := at25.Rollback(plan, someone)
 	resumed, _, err := latched.Resume(latched.Generation, someone)
 	require.NoError(t, err)
 	lost := rollout.NewState(edge.Python)
@@ -234,7 +236,7 @@ func TestUndo(t *testing.T) {
 	assert.Zero(t, total(undone))
 	assert.Equal(t, at25.Generation+1, undone.Generation)
 
-	lowered, _, err := at25.Route("auth", 100, at25.Generation, someone)
+	lowered, _, err := at25.Route(plan, "auth", 100, at25.Generation, someone)
 	require.NoError(t, err)
 	undone, event = rollout.Undo(lowered, at25, someone)
 	assert.Nil(t, event, "what was lowered stays so")
@@ -259,7 +261,7 @@ func moved(t *testing.T, weight edge.Weight) rollout.State {
 	t.Helper()
 	state, _, err := rollout.NewState(edge.Python).AdoptPlan(plan, someone)
 	require.NoError(t, err)
-	state, _, err = state.Route("auth", weight, state.Generation, someone)
+	state, _, err = state.Route(plan, "auth", weight, state.Generation, someone)
 	require.NoError(t, err)
 	return state
 }
