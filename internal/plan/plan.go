@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -23,11 +25,19 @@ type Plan struct {
 	Version   int        `yaml:"version"`
 	Name      string     `yaml:"name"`
 	Routes    []Route    `yaml:"routes"`
+	Together  [][]string `yaml:"together"` // routes that have one weight
 	Owned     Owned      `yaml:"owned"`
 	Fragments []Fragment `yaml:"fragments"`
+	Split     Split      `yaml:"split"`
 	Visitors  Visitors   `yaml:"visitors"`
 	Edge      Edge       `yaml:"edge"`
 	Database  Database   `yaml:"database"`
+	Systems   Systems    `yaml:"systems"`
+	Session   *Session   `yaml:"session"`
+	Jobs      []Job      `yaml:"jobs"`
+	Drain     Duration   `yaml:"drain"` // how long requests under way may take before python is stopped
+	Gates     []Gate     `yaml:"gates"`
+	Phases    []Phase    `yaml:"phases"`
 
 	// Hash identifies the file's content: sha256, hexadecimal.
 	Hash string `yaml:"-"`
@@ -39,6 +49,49 @@ type Plan struct {
 type Route struct {
 	Name   string `yaml:"name"`
 	Prefix string `yaml:"prefix"`
+	By     Split  `yaml:"by"` // "" for the plan's
+}
+
+// Split says whom a weight takes: "visitor", "user_id" or "user_id_digit".
+type Split string
+
+// Edge is the split as the edge names it.
+func (s Split) Edge() edge.Split {
+	if s == "visitor" {
+		return edge.ByVisitor
+	}
+	return edge.Split(s)
+}
+
+// Systems are the two implementations.
+type Systems struct {
+	Python System `yaml:"python"`
+	Go     System `yaml:"go"`
+}
+
+// System is what has to be known of an implementation besides its image.
+type System struct {
+	Role   string `yaml:"role"`   // in the database
+	Writes string `yaml:"writes"` // SQL that counts what it has written since $1
+	Source string `yaml:"source"` // folder beside the plan
+}
+
+// Session says how a session is tried: logged in at one system, read at the
+// other.
+type Session struct {
+	Login  string            `yaml:"login"`
+	Form   map[string]string `yaml:"form"`
+	Me     string            `yaml:"me"`
+	Expect string            `yaml:"expect"` // stands in the answer of Me
+}
+
+// Job is something that is done in the background once in each period.
+type Job struct {
+	Name   string      `yaml:"name"`
+	Owner  edge.System `yaml:"owner"`
+	Period Duration    `yaml:"period"`
+	Assign string      `yaml:"assign"` // SQL that gives the job $1 to the system $2
+	Runs   string      `yaml:"runs"`   // SQL with the runs of the job $1 since $2: period, system
 }
 
 // Owned lists the prefixes that one system serves at every weight.
@@ -117,21 +170,37 @@ func Load(path string) (*Plan, error) {
 		return nil, err
 	}
 	p.Dir = filepath.Dir(path)
-	if err := p.checkFiles(path, source); err != nil {
+	v, err := newSource(path, source)
+	if err != nil {
+		return nil, err
+	}
+	p.checkFiles(v)
+	if err := v.faulty(); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// Parse reads a plan out of source; name stands for it in errors.
+// Parse reads a plan out of source; name stands for it in errors, which are
+// all the faults that the plan has.
 func Parse(name string, source []byte) (*Plan, error) {
-	p := Plan{Edge: Edge{MaxBodyMB: 32, MaxHeaderKB: 32, ResponseTimeout: 130}}
-	if err := yaml.UnmarshalWithOptions(source, &p, yaml.Strict()); err != nil {
+	v, err := newSource(name, source)
+	if err != nil {
+		return nil, err
+	}
+	p := Plan{
+		Edge:  Edge{MaxBodyMB: 32, MaxHeaderKB: 32, ResponseTimeout: 130},
+		Drain: Duration{Text: "30s", Value: 30 * time.Second},
+	}
+	structure := v.checkStructure()
+	if err := yaml.Unmarshal(source, &p); err == nil {
+		sum := sha256.Sum256(source)
+		p.Hash = hex.EncodeToString(sum[:])
+		p.validate(v)
+	} else if structure == 0 {
 		return nil, located(name, source, err)
 	}
-	sum := sha256.Sum256(source)
-	p.Hash = hex.EncodeToString(sum[:])
-	if err := p.validate(name, source); err != nil {
+	if err := v.faulty(); err != nil {
 		return nil, err
 	}
 	return &p, nil
@@ -165,26 +234,29 @@ const largest = 4 << 20
 // line is an entry of the table and where the plan says it.
 type line struct {
 	edge.Route
-	at, nameAt, prefixAt string
+	at, nameAt, prefixAt place
 }
 
 func (p *Plan) lines() []line {
 	var lines []line
 	for i, route := range p.Routes {
-		lines = append(lines, line{edge.Route{Name: route.Name, Prefix: route.Prefix}, fmt.Sprintf("$.routes[%d]", i), ".name", ".prefix"})
+		at := place{"routes", i}
+		by := cmp.Or(route.By, p.Split).Edge()
+		lines = append(lines, line{edge.Route{Name: route.Name, Prefix: route.Prefix, By: by}, at, at.to("name"), at.to("prefix")})
 	}
 	for _, owned := range []struct {
 		system   edge.System
 		prefixes []string
 	}{{edge.Go, p.Owned.Go}, {edge.Python, p.Owned.Python}} {
 		for i, prefix := range owned.prefixes {
-			route := edge.Route{Name: ownedName(owned.system, prefix), Prefix: prefix, Pin: owned.system}
-			lines = append(lines, line{route, fmt.Sprintf("$.owned.%s[%d]", owned.system, i), "", ""})
+			at := place{"owned", string(owned.system), i}
+			lines = append(lines, line{edge.Route{Name: ownedName(owned.system, prefix), Prefix: prefix, Pin: owned.system}, at, at, at})
 		}
 	}
 	for i, fragment := range p.Fragments {
+		at := place{"fragments", i}
 		route := edge.Route{Name: prefixName(fragment.Prefix), Prefix: fragment.Prefix, Follows: fragment.Follows}
-		lines = append(lines, line{route, fmt.Sprintf("$.fragments[%d]", i), ".prefix", ".prefix"})
+		lines = append(lines, line{route, at, at.to("prefix"), at.to("prefix")})
 	}
 	return lines
 }

@@ -22,11 +22,11 @@ func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 	const head = "version: 1\nname: x\n"
 	const routes = head + "routes: [{name: a, prefix: /}]\n"
 	for _, test := range []struct{ name, source, want string }{
-		{"unknown key", head + "rotues: []\n", `p.yaml:3:1: unknown field "rotues"`},
+		{"unknown key", head + "rotues: []\n", `p.yaml:3:1: there is no key "rotues" here; did you mean routes?`},
 		{"wrong type", head + "routes:\n  - name: [a]\n    prefix: /\n", "p.yaml:4:11:"},
 		{"syntax", head + "routes: [\n", "p.yaml:3:"},
-		{"version", "version: 2\nname: x\nroutes:\n  - {name: a, prefix: /}\n", "p.yaml:1:10: the plan's version is 2"},
-		{"no routes", head, "p.yaml:1:1: the plan has no routes"},
+		{"version", "version: 2\nname: x\nroutes:\n  - {name: a, prefix: /}\n", "p.yaml:1:10: version is 2; it has to be 1"},
+		{"no routes", head, "p.yaml:1:1: the plan needs the key routes"},
 		{"name", head + "routes:\n  - {name: A b, prefix: /}\n", `p.yaml:4:12: `},
 		{"twice", head + "routes:\n  - {name: a, prefix: /}\n  - {name: a, prefix: /b}\n", "p.yaml:5:12: the name a stands for the route a already"},
 		{"same prefix", head + "routes:\n  - {name: a, prefix: /x}\n  - {name: b, prefix: /x/}\n", "p.yaml:5:23: the prefix /x/ is the route a's already"},
