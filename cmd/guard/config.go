@@ -19,6 +19,8 @@ type config struct {
 	edgeAddr string // nginx, host:port; empty in its own container, where python is asked the users' way anyhow
 	home     edge.System
 	dir      string
+	database string // URL; empty where the guard has no database
+	password string // file with the database's password
 }
 
 // readConfig refuses what it cannot use, and names the variable.
@@ -29,6 +31,8 @@ func readConfig(getenv func(string) string) (config, error) {
 		edgeAddr: getenv("CUTOVER_EDGE_ADDR"),
 		home:     edge.System(getenv("CUTOVER_HOME")),
 		dir:      getenv("CUTOVER_DIR"),
+		database: getenv("CUTOVER_DATABASE_URL"),
+		password: getenv("CUTOVER_DATABASE_PASSWORD_FILE"),
 	}
 	if err := checkAddr("CUTOVER_PYTHON_ADDR", c.python); err != nil {
 		return config{}, err

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/guard"
 	"github.com/cutover-dev/cutover/internal/store"
 )
@@ -69,7 +70,7 @@ func (c *serveCommand) serve(ctx context.Context, cfg config, log *slog.Logger) 
 	defer client.Close()
 	writer := control.NewWriter(state, client, guard.NewPythonProbe(cfg.edgeAddr, cfg.python), cfg.home, log)
 	traffic := guard.NewTraffic()
-	server := control.NewServer(writer, state, traffic, log)
+	server := control.NewServer(writer, state, traffic, map[edge.System]string{edge.Python: cfg.python, edge.Go: cfg.golang}, log)
 	log.Info("the guard is serving", "socket", cfg.guardSocket(), "public", public.Addr().String(),
 		"python", cfg.python, "go", cfg.golang, "generation", writer.State().Generation)
 
@@ -78,6 +79,7 @@ func (c *serveCommand) serve(ctx context.Context, cfg config, log *slog.Logger) 
 	group.Go(func() error { return control.Serve(ctx, public, server.Public(), log) })
 	group.Go(func() error { traffic.Watch(ctx, client.CountersSince, log); return nil })
 	group.Go(func() error { writer.Run(ctx); return nil })
+	group.Go(func() error { writer.KeepJobs(ctx, cfg.assignJobs); return nil })
 	err = group.Wait()
 
 	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)

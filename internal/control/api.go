@@ -15,6 +15,10 @@ type Status struct {
 	State         rollout.State `json:"state"`
 	Edge          EdgeStatus    `json:"edge"`
 	BreakGlass    BreakGlass    `json:"break_glass"`
+	// JobsAssigned tells whether each background job has the owner that it
+	// should have, as far as the database was asked.
+	JobsAssigned bool   `json:"jobs_assigned"`
+	JobsError    string `json:"jobs_error"`
 	// Measured is the share of go in percent over the last 10 s by route, nil
 	// without requests.
 	Measured map[string]*float64 `json:"measured"`
@@ -43,6 +47,33 @@ type Moved struct {
 	Recorded bool           `json:"recorded"` // the disk has it
 	State    rollout.State  `json:"state"`
 	Event    *rollout.Event `json:"event"` // nil when nothing had to change
+}
+
+// StepRequest is the body of POST /v1/begin and of POST /v1/complete.
+type StepRequest struct {
+	Actor      string               `json:"actor"`
+	Reason     string               `json:"reason"`
+	Step       string               `json:"step"`
+	Generation uint64               `json:"generation"`
+	Gates      []rollout.GateResult `json:"gates"`
+	Acks       map[string]string    `json:"acks"`    // reasons by gate
+	Context    string               `json:"context"` // what the evidence is about
+}
+
+// PauseRequest is the body of POST /v1/pause.
+type PauseRequest struct {
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+}
+
+// FindingRequest is the body of POST /v1/finding.
+type FindingRequest struct {
+	Actor    string          `json:"actor"`
+	Name     string          `json:"name"`
+	Verdict  rollout.Verdict `json:"verdict"`
+	Summary  string          `json:"summary"`
+	Context  string          `json:"context"`
+	Evidence map[string]any  `json:"evidence"` // for the journal
 }
 
 // PlanRequest is the body of PUT /v1/plan.
@@ -104,9 +135,9 @@ type Failure struct {
 // httpStatus is the HTTP status of an error code.
 func httpStatus(code rollout.Code) int {
 	switch code {
-	case rollout.Stale, rollout.PlanDiffers, GlassBroken:
+	case rollout.Stale, rollout.PlanDiffers, rollout.GateClosed, rollout.OutOfOrder, rollout.NoWayBack, GlassBroken:
 		return http.StatusConflict
-	case rollout.Latched:
+	case rollout.Latched, rollout.Paused:
 		return http.StatusLocked
 	case rollout.UnknownRoute:
 		return http.StatusNotFound

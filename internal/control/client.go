@@ -56,12 +56,37 @@ func (c *Client) Route(ctx context.Context, r RouteRequest) (Moved, error) {
 	return call[Moved](ctx, c, http.MethodPost, "/v1/route", r)
 }
 
+// Begin applies the next step of the plan.
+func (c *Client) Begin(ctx context.Context, r StepRequest) (Moved, error) {
+	return call[Moved](ctx, c, http.MethodPost, "/v1/begin", r)
+}
+
+// Complete ends the step under way.
+func (c *Client) Complete(ctx context.Context, r StepRequest) (Moved, error) {
+	return call[Moved](ctx, c, http.MethodPost, "/v1/complete", r)
+}
+
+// Pause keeps every step from beginning or being completed.
+func (c *Client) Pause(ctx context.Context, r PauseRequest) (Moved, error) {
+	return call[Moved](ctx, c, http.MethodPost, "/v1/pause", r)
+}
+
+// Find records what a command has found out.
+func (c *Client) Find(ctx context.Context, r FindingRequest) (Moved, error) {
+	return call[Moved](ctx, c, http.MethodPost, "/v1/finding", r)
+}
+
+// Plan is the plan that the guard follows; it is empty where the guard has none.
+func (c *Client) Plan(ctx context.Context) (rollout.Plan, error) {
+	return call[rollout.Plan](ctx, c, http.MethodGet, "/v1/plan", nil)
+}
+
 // Rollback takes everything back to python and latches it there.
 func (c *Client) Rollback(ctx context.Context, r RollbackRequest) (Moved, error) {
 	return call[Moved](ctx, c, http.MethodPost, "/v1/rollback", r)
 }
 
-// Resume releases the latch.
+// Resume releases the latch or the pause.
 func (c *Client) Resume(ctx context.Context, r ResumeRequest) (Moved, error) {
 	return call[Moved](ctx, c, http.MethodPost, "/v1/resume", r)
 }

@@ -39,7 +39,12 @@ func (w *Writer) followGlass(glass store.BreakGlass) {
 	}
 	w.glassSeen = true
 	w.sawGlass(glass)
-	w.queue(w.State().Rollback(causeOf(glass)))
+	after, event, err := w.State().Rollback(w.Plan(), causeOf(glass))
+	if err != nil {
+		w.log.Error("the glass was broken although there is no way back", "error", err)
+		return
+	}
+	w.queue(after, event)
 }
 
 // glassMended notes that nginx was given back.

@@ -225,6 +225,9 @@ func (w *Writer) setState(state rollout.State, event *rollout.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state = state
+	if event.Plan != nil {
+		w.plan = *event.Plan
+	}
 }
 
 func (w *Writer) saw(table edge.Table, err error) {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/guard"
 	"github.com/cutover-dev/cutover/internal/rollout"
 	"github.com/cutover-dev/cutover/internal/store"
@@ -30,12 +31,14 @@ type Server struct {
 	writer  *Writer
 	store   *store.Store
 	traffic *guard.Traffic
+	systems map[edge.System]string
 	log     *slog.Logger
 }
 
-// NewServer makes the API of a writer.
-func NewServer(w *Writer, s *store.Store, t *guard.Traffic, log *slog.Logger) *Server {
-	return &Server{writer: w, store: s, traffic: t, log: log}
+// NewServer makes the API of a writer. The systems are the addresses,
+// host:port, at which their metrics are read.
+func NewServer(w *Writer, s *store.Store, t *guard.Traffic, systems map[edge.System]string, log *slog.Logger) *Server {
+	return &Server{writer: w, store: s, traffic: t, systems: systems, log: log}
 }
 
 // API is the whole API, for the unix socket.
@@ -43,8 +46,13 @@ func (s *Server) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/plan", s.plan)
 	mux.Handle("PUT /v1/plan", move(s, s.writer.AdoptPlan))
 	mux.Handle("POST /v1/route", move(s, s.writer.Route))
+	mux.Handle("POST /v1/begin", move(s, s.writer.Begin))
+	mux.Handle("POST /v1/complete", move(s, s.writer.Complete))
+	mux.Handle("POST /v1/pause", move(s, s.writer.Pause))
+	mux.Handle("POST /v1/finding", move(s, s.writer.Find))
 	mux.Handle("POST /v1/rollback", move(s, s.writer.Rollback))
 	mux.Handle("POST /v1/resume", move(s, s.writer.Resume))
 	return mux
@@ -56,6 +64,8 @@ func (s *Server) Public() http.Handler {
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("GET /events", s.events)
+	mux.HandleFunc("GET /plan", s.plan)
+	mux.HandleFunc("GET /targets", s.targets)
 	mux.Handle("GET /metrics", s.metrics())
 	return mux
 }
@@ -105,6 +115,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	if glass, broken := s.writer.Glass(); broken {
 		status.BreakGlass = BreakGlass{Active: true, Actor: glass.Actor, Reason: glass.Reason, Time: glass.Time}
 	}
+	status.JobsAssigned, status.JobsError = s.writer.JobsAssigned()
 	shares := s.traffic.Shares(time.Now())
 	for _, route := range state.Routes {
 		status.Measured[route.Name] = nil
@@ -114,6 +125,29 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	s.reply(w, http.StatusOK, status)
+}
+
+func (s *Server) plan(w http.ResponseWriter, _ *http.Request) {
+	s.reply(w, http.StatusOK, s.writer.Plan())
+}
+
+// targets lists what Prometheus is to read, in the form of its HTTP service
+// discovery: python only as long as it is not stopped for good.
+func (s *Server) targets(w http.ResponseWriter, _ *http.Request) {
+	type group struct {
+		Targets []string          `json:"targets"`
+		Labels  map[string]string `json:"labels"`
+	}
+	groups := []group{}
+	for _, system := range []edge.System{edge.Python, edge.Go} {
+		if system == edge.Python && s.writer.State().Home == edge.Go {
+			continue
+		}
+		if address := s.systems[system]; address != "" {
+			groups = append(groups, group{Targets: []string{address}, Labels: map[string]string{"job": string(system)}})
+		}
+	}
+	s.reply(w, http.StatusOK, groups)
 }
 
 // events writes one event a line, and goes on with what is recorded later if

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func newAPI(t *testing.T) *api {
 	public, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	a.public = "http://" + public.Addr().String()
-	server := control.NewServer(a.writer, a.store, a.traffic, quiet)
+	server := control.NewServer(a.writer, a.store, a.traffic, map[edge.System]string{edge.Python: "flask:5000", edge.Go: "goapp:8080"}, quiet)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	go func() { ended <- control.Serve(ctx, private, server.API(), quiet) }()
@@ -99,11 +100,13 @@ func TestAPI_StatusHasTheDocumentedForm(t *testing.T) {
 	a.traffic.Observe(counted("e", 0, 0), time.Now())
 	a.traffic.Observe(counted("e", 249, 751), time.Now())
 
+	at := regexp.MustCompile(`"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
 	assert.JSONEq(t, `{
 		"schema_version": 1,
 		"state": {
 			"schema_version": 1, "generation": 2, "phase": "", "step": "",
-			"latched": false, "latch_reason": "", "home": "python",
+			"paused": false, "pause_reason": "", "latched": false, "latch_reason": "", "home": "python",
+			"changed": {"actor": "kari", "action": "route", "time": "then"},
 			"plan": {"name": "p2k16", "hash": "abc"},
 			"routes": [
 				{"name": "auth", "prefix": "/api/auth/", "weight": 25.5, "pin": ""},
@@ -113,8 +116,9 @@ func TestAPI_StatusHasTheDocumentedForm(t *testing.T) {
 		},
 		"edge": {"reachable": true, "generation": 2, "in_sync": true, "error": ""},
 		"break_glass": {"active": false, "actor": "", "reason": "", "time": ""},
+		"jobs_assigned": true, "jobs_error": "",
 		"measured": {"auth": 24.9, "users": null, "assets": null}
-	}`, get(t, a.public+"/status", http.StatusOK))
+	}`, at.ReplaceAllString(get(t, a.public+"/status", http.StatusOK), `"time":"then"`))
 }
 
 func TestAPI_AnswersErrorsWithTheirCode(t *testing.T) {
@@ -180,7 +184,7 @@ func TestAPI_AnswersErrorsOfTheSurroundings(t *testing.T) {
 
 	a.must(a.rollback())
 	other := plan
-	other.Hash = "def"
+	other.Hash, other.Routes = "def", plan.Routes[:2]
 	_, err := a.client.AdoptPlan(t.Context(), control.PlanRequest{Actor: "kari", Plan: other})
 	assert.Equal(t, rollout.PlanDiffers, a.code(err))
 	status, failure = a.send("POST", "/v1/route", route)

@@ -50,10 +50,12 @@ type Writer struct {
 
 	mu    sync.Mutex
 	state rollout.State // written by whoever has the turn
+	plan  rollout.Plan  // likewise
 	seen  EdgeStatus    // without InSync
 	table edge.Table    // that the edge had when it was last seen
 	// glassTold is what nginx itself said last of its glass.
 	glassTold bool
+	jobs      jobsSeen
 }
 
 // NewWriter continues from the recorded state. Where there is none it starts
@@ -67,6 +69,7 @@ func NewWriter(s *store.Store, e Edge, python PythonProbe, home edge.System, log
 		turn:       make(chan struct{}, 1),
 		tableStale: true,
 		state:      s.State(),
+		plan:       s.Plan(),
 		seen:       EdgeStatus{Error: "The edge was not asked yet."},
 	}
 	if recorded := s.Home(); recorded != "" {
@@ -122,10 +125,52 @@ func (w *Writer) Status() (rollout.State, EdgeStatus) {
 	return w.state, status
 }
 
+// Plan is the plan that the state follows; it is empty where it was lost.
+func (w *Writer) Plan() rollout.Plan {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.plan.Hash != w.state.Plan.Hash {
+		return rollout.Plan{}
+	}
+	return w.plan
+}
+
 // AdoptPlan makes the guard follow a plan.
 func (w *Writer) AdoptPlan(ctx context.Context, r PlanRequest) (Moved, error) {
 	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		if w.Plan().Hash == "" {
+			state.Plan = rollout.PlanID{} // its steps were lost with the record
+		}
 		return state.AdoptPlan(r.Plan, cause(r.Actor, "adopted plan "+r.Plan.Name, nil))
+	})
+}
+
+// Begin applies the next step of the plan, through its gates.
+func (w *Writer) Begin(ctx context.Context, r StepRequest) (Moved, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.Begin(w.Plan(), r.step(), r.cause())
+	})
+}
+
+// Complete ends the step under way, through its gates.
+func (w *Writer) Complete(ctx context.Context, r StepRequest) (Moved, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.Complete(w.Plan(), r.step(), r.cause())
+	})
+}
+
+// Pause keeps every step from beginning or being completed.
+func (w *Writer) Pause(ctx context.Context, r PauseRequest) (Moved, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.Pause(cause(r.Actor, r.Reason, nil))
+	})
+}
+
+// Find records what a command has found out.
+func (w *Writer) Find(ctx context.Context, r FindingRequest) (Moved, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		finding := rollout.Finding{Name: r.Name, Verdict: r.Verdict, Summary: r.Summary, Context: r.Context}
+		return state.Find(finding, cause(r.Actor, r.Summary, r.Evidence))
 	})
 }
 
@@ -137,11 +182,11 @@ func (w *Writer) Route(ctx context.Context, r RouteRequest) (Moved, error) {
 		return Moved{}, &rollout.Refusal{Code: rollout.Invalid, Message: "The request does not name a weight."}
 	}
 	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
-		return state.Route(r.Route, *r.Weight, r.Generation, cause(r.Actor, r.Reason, nil))
+		return state.Route(w.Plan(), r.Route, *r.Weight, r.Generation, cause(r.Actor, r.Reason, nil))
 	})
 }
 
-// Resume releases the latch.
+// Resume releases the latch or the pause.
 func (w *Writer) Resume(ctx context.Context, r ResumeRequest) (Moved, error) {
 	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
 		return state.Resume(r.Generation, cause(r.Actor, r.Reason, nil))
@@ -177,12 +222,23 @@ func (w *Writer) Rollback(ctx context.Context, r RollbackRequest) (Moved, error)
 	if glass, broken := w.Glass(); broken {
 		why = causeOf(glass) // that is what moved everything
 	}
-	after, event := w.State().Rollback(why)
+	after, event, err := w.State().Rollback(w.Plan(), why)
+	if err != nil {
+		return Moved{}, err
+	}
 	moved, _ := w.moveBack(ctx, after, event) // what is not complete is in the answer
 	return moved, nil
 }
 
 // Private
+
+func (r StepRequest) step() rollout.StepRequest {
+	return rollout.StepRequest{Step: r.Step, Generation: r.Generation, Gates: r.Gates, Acks: r.Acks, Context: r.Context}
+}
+
+func (r StepRequest) cause() rollout.Cause {
+	return cause(r.Actor, r.Reason, map[string]any{"gates": r.Gates, "acks": r.Acks, "context": r.Context})
+}
 
 func cause(actor, reason string, evidence map[string]any) rollout.Cause {
 	return rollout.Cause{Actor: actor, Reason: reason, At: time.Now(), Evidence: evidence}

@@ -29,6 +29,11 @@ type Cause struct {
 	Evidence map[string]any
 }
 
+// time is when it was wished, as precise as it is written down.
+func (c Cause) time() Time {
+	return Time{c.At.UTC().Truncate(time.Millisecond)}
+}
+
 // Event is one change of the state: a line of the journal.
 type Event struct {
 	Seq        uint64         `json:"seq"`
@@ -51,9 +56,9 @@ func changed(action Action, before, after State, cause Cause) (State, *Event) {
 	if evidence == nil {
 		evidence = map[string]any{}
 	}
-	after.Changed = Change{Actor: cause.Actor, Action: action, Step: after.stepInSight(), Time: Time{cause.At}}
+	after.Changed = Change{Actor: cause.Actor, Action: action, Step: after.stepInSight(), Time: cause.time()}
 	return after, &Event{
-		Time:       Time{cause.At},
+		Time:       cause.time(),
 		Generation: after.Generation,
 		Actor:      cause.Actor,
 		Action:     action,

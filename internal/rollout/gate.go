@@ -77,7 +77,7 @@ func (s State) Find(finding Finding, cause Cause) (State, *Event, error) {
 	case finding.Verdict != Pass && finding.Verdict != Fail && finding.Verdict != Inconclusive:
 		return s, nil, refuse(Invalid, "The finding %s has the verdict %q, which is none.", finding.Name, finding.Verdict)
 	}
-	finding.Actor, finding.Time = cause.Actor, Time{cause.At}
+	finding.Actor, finding.Time = cause.Actor, cause.time()
 	after := s.next()
 	after.Findings = slices.DeleteFunc(slices.Clone(s.Findings), func(f Finding) bool { return f.Name == finding.Name })
 	if len(after.Findings) >= mostFindings {
@@ -127,7 +127,7 @@ func (s State) admit(step Step, gates []string, r StepRequest) ([]Ack, error) {
 func (s State) withAcks(acks []Ack, cause Cause) State {
 	s.Acks = slices.Clone(s.Acks)
 	for _, ack := range acks {
-		ack.Actor, ack.Time = cause.Actor, Time{cause.At}
+		ack.Actor, ack.Time = cause.Actor, cause.time()
 		s.Acks = slices.DeleteFunc(s.Acks, func(a Ack) bool { return a.Gate == ack.Gate })
 		s.Acks = append(s.Acks, ack)
 	}

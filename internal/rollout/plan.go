@@ -31,8 +31,9 @@ type PlanRoute struct {
 
 // PlanJob is a background job and whose it is before the migration.
 type PlanJob struct {
-	Name  string      `json:"name"`
-	Owner edge.System `json:"owner"`
+	Name   string      `json:"name"`
+	Owner  edge.System `json:"owner"`
+	Assign string      `json:"assign,omitempty"` // SQL that gives the job $1 to the system $2
 }
 
 // Step is a move forward, as the plan declares it.

@@ -71,7 +71,7 @@ func (s State) Begin(plan Plan, r StepRequest, cause Cause) (State, *Event, erro
 	after.First, after.Last = plan.First, plan.Last
 	after.Jobs = target.jobs
 	after.Phase = step.Phase
-	after.Progress = &Progress{Phase: step.Phase, Step: step.Name, Since: Time{cause.At}, Actor: cause.Actor}
+	after.Progress = &Progress{Phase: step.Phase, Step: step.Name, Since: cause.time(), Actor: cause.Actor}
 	after, event := changed(ActionBegin, s, after, cause)
 	return after, event, nil
 }

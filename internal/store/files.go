@@ -20,7 +20,7 @@ const (
 // stage writes the files that go with an event beside those that they will
 // replace.
 func (s *Store) stage(event rollout.Event) ([]string, error) {
-	state, err := json.Marshal(snapshot{State: event.After, Seq: event.Seq})
+	state, err := json.Marshal(s.snapshot(event))
 	if err != nil {
 		return nil, fmt.Errorf("the state has no JSON form: %w", err)
 	}

@@ -153,6 +153,9 @@ func (s *Store) scan(file File) (*rollout.Event, error) {
 		}
 		if event.Seq > s.seq {
 			s.seq, last = event.Seq, &event
+			if event.Plan != nil {
+				s.plan = *event.Plan
+			}
 		}
 	}
 	if s.size < end {

@@ -39,6 +39,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	state   rollout.State
+	plan    rollout.Plan  // that the state follows; empty where it was lost
 	seq     uint64        // of the last event
 	size    int64         // of the journal, up to the end of its last event
 	broken  error         // why nothing can be recorded
@@ -52,7 +53,8 @@ const reserveSize = 64 << 10
 // snapshot is the form of state.json.
 type snapshot struct {
 	rollout.State
-	Seq uint64 `json:"seq"` // the last event that the state includes
+	Seq     uint64        `json:"seq"` // the last event that the state includes
+	Content *rollout.Plan `json:"plan_content,omitempty"`
 }
 
 // Open waits for the lock until the context ends, and reads the state. What
@@ -91,6 +93,17 @@ func (s *Store) State() rollout.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
+}
+
+// Plan is the plan that the recorded state follows; it is empty where there is
+// none, or where it was lost.
+func (s *Store) Plan() rollout.Plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plan.Hash != s.state.Plan.Hash {
+		return rollout.Plan{}
+	}
+	return s.plan
 }
 
 // Home is the recorded home, or "" when there is none.
@@ -160,6 +173,9 @@ func (s *Store) Commit(event rollout.Event) (rollout.Event, error) {
 		return event, err
 	}
 	s.state, s.seq, s.size = event.After, event.Seq, s.size+int64(len(line))+1
+	if event.Plan != nil {
+		s.plan = *event.Plan
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if err := s.replace(files...); err != nil {
@@ -241,6 +257,9 @@ func (s *Store) openState(last *rollout.Event) {
 	case err == nil:
 		s.state = found.State
 		s.seq = max(s.seq, found.Seq)
+		if found.Content != nil && s.plan.Hash != found.State.Plan.Hash {
+			s.plan = *found.Content // the journal is not whole
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		s.log.Error("the state file cannot be used, rebuilding the state", "file", s.path(stateFile), "error", err)
 		s.keepAside(stateFile)
@@ -250,13 +269,25 @@ func (s *Store) openState(last *rollout.Event) {
 	}
 	s.log.Warn("taking the state from the journal", "file", s.path(journalFile), "seq", last.Seq)
 	s.state = last.After
-	content, err := json.Marshal(snapshot{State: last.After, Seq: last.Seq})
+	content, err := json.Marshal(s.snapshot(*last))
 	if err == nil {
 		err = s.save(stateFile, content)
 	}
 	if err != nil {
 		s.log.Error("the state file is older than the journal", "error", err)
 	}
+}
+
+// snapshot is what state.json holds after an event.
+func (s *Store) snapshot(event rollout.Event) snapshot {
+	plan := s.plan
+	if event.Plan != nil {
+		plan = *event.Plan
+	}
+	if plan.Hash == "" || plan.Hash != event.After.Plan.Hash {
+		return snapshot{State: event.After, Seq: event.Seq}
+	}
+	return snapshot{State: event.After, Seq: event.Seq, Content: &plan}
 }
 
 func (s *Store) readState() (snapshot, error) {

@@ -266,7 +266,7 @@ func TestOpen_GoesOnCountingWithoutAJournal(t *testing.T) {
 	s := store.OpenOn(disk, dir, quiet)
 
 	assert.Equal(t, moved.After, s.State())
-	recorded, err := s.Commit(rollback(moved.After))
+	recorded, err := s.Commit(rollback(t, moved.After))
 	require.NoError(t, err)
 	assert.Equal(t, uint64(3), recorded.Seq)
 }
@@ -355,10 +355,10 @@ func TestReserve_MakesSpaceOnce(t *testing.T) {
 	s = store.OpenOn(disk, dir, quiet)
 	s.KeepReserve()
 	disk.Fill(0)
-	_, err := s.Commit(rollback(planned.After))
+	_, err := s.Commit(rollback(t, planned.After))
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.True(t, s.SpendReserve())
-	_, err = s.Commit(rollback(planned.After))
+	_, err = s.Commit(rollback(t, planned.After))
 	require.NoError(t, err)
 	assert.False(t, s.SpendReserve())
 }
@@ -434,7 +434,7 @@ func TestEvents_EndWithAnErrorInAJournalThatBecameShorter(t *testing.T) {
 func TestEvents_BeginAfterANumber(t *testing.T) {
 	planned := adopt(t, rollout.NewState(edge.Python))
 	moved := route(t, planned.After, "auth", 2500)
-	back := rollback(moved.After)
+	back := rollback(t, moved.After)
 	s := store.OpenOn(committed(t, planned, moved, back), dir, quiet)
 
 	assert.Equal(t, []uint64{2, 3}, events(t, s, 1))
@@ -508,13 +508,14 @@ func adopt(t *testing.T, state rollout.State) rollout.Event {
 
 func route(t *testing.T, state rollout.State, name string, weight edge.Weight) rollout.Event {
 	t.Helper()
-	_, event, err := state.Route(name, weight, state.Generation, cause())
+	_, event, err := state.Route(rollout.Plan{}, name, weight, state.Generation, cause())
 	require.NoError(t, err)
 	return *event
 }
 
-func rollback(state rollout.State) rollout.Event {
-	_, event := state.Rollback(cause())
+func rollback(t *testing.T, state rollout.State) rollout.Event {
+	_, event, err := state.Rollback(rollout.Plan{}, cause())
+	require.NoError(t, err)
 	return *event
 }
 
