@@ -82,6 +82,7 @@ func newRoot(env Env) *cobra.Command {
 		newDoctorCommand(o), newUpCommand(o), newDownCommand(o), newStatusCommand(o),
 		newRouteCommand(o), newRollbackCommand(o), newResumeCommand(o), newEventsCommand(o),
 		newValidateCommand(o), newPlanCommand(o), newDBCommand(o),
+		newAdvanceCommand(o), newCheckCommand(o), newPauseCommand(o), newSchemaCommand(o), newInitCommand(o),
 	)
 	for _, command := range root.Commands() {
 		command.Args = usageArgs(command.Args)

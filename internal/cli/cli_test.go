@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 	code, out, stderr := run(t, "validate", bad)
 	assert.Equal(t, ExitUsage, code)
 	assert.Empty(t, out)
-	assert.Contains(t, stderr, bad+`:3:1: unknown field "rotues"`)
+	assert.Contains(t, stderr, bad+`:3:1: there is no key "rotues" here`)
 
 	code, _, stderr = run(t, "validate", "nothing.yaml")
 	assert.Equal(t, ExitUsage, code)

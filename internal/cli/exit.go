@@ -49,7 +49,7 @@ func refused(err error) error {
 	switch api.Code {
 	case rollout.UnknownRoute, rollout.Invalid:
 		return exitError{ExitUsage, err}
-	case rollout.Stale, rollout.Latched, rollout.PlanDiffers, control.GlassBroken:
+	case rollout.Stale, rollout.Latched, rollout.PlanDiffers, rollout.Paused, rollout.GateClosed, rollout.OutOfOrder, rollout.NoWayBack, control.GlassBroken:
 		return exitError{ExitRefused, err}
 	case control.EdgeUnreachable, control.LegacySilent:
 		return exitError{ExitUnavailable, err}

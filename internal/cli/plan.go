@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,24 +20,54 @@ import (
 type planCommand struct {
 	*options
 	adopt bool
+	to    string
 }
 
 func newPlanCommand(o *options) *cobra.Command {
 	c := &planCommand{options: o}
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Compare the plan file with the plan that the guard follows",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
+		Short: "Show what the next steps would do, and why; changes nothing",
+		Long: `Show what the next steps of the plan would do from where the migration stands,
+each operation with its cause, the routing before and after, the gates, and what
+it takes to go back. It changes nothing.
+
+If the guard follows another plan than this file it shows the difference; with
+--adopt the guard follows this file from now on. While traffic is moved that
+needs the same routes, and the same weights up to the step that is reached.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	cmd.Flags().BoolVar(&c.adopt, "adopt", false, "make the guard follow the plan file")
+	cmd.Flags().StringVar(&c.to, "to", "", "up to this `step` (default: all)")
 	return cmd
+}
+
+// planDocument is what plan --json prints.
+type planDocument struct {
+	SchemaVersion int               `json:"schema_version"`
+	Name          string            `json:"name"`
+	Hash          string            `json:"hash"`
+	Guard         rollout.PlanID    `json:"guard"`
+	Same          bool              `json:"same"`
+	Adopted       bool              `json:"adopted"`
+	Difference    []string          `json:"difference"` // between the guard's plan and this one
+	Phase         string            `json:"phase"`
+	Step          string            `json:"step"`
+	Steps         []rollout.Preview `json:"steps"`
 }
 
 func (c *planCommand) run(ctx context.Context) (err error) {
 	p, err := c.loadPlan()
 	if err != nil {
 		return err
+	}
+	steps := guardPlan(p)
+	last := len(steps.Steps) - 1
+	if c.to != "" {
+		if last = slices.IndexFunc(steps.Steps, func(s rollout.Step) bool { return s.Name == c.to }); last < 0 {
+			return usage(fmt.Errorf("--to %s: the plan %s has no such step; it has %s", c.to, p.Name, strings.Join(stepNames(steps), ", ")))
+		}
 	}
 	s, done, err := c.environment(ctx)
 	if err != nil {
@@ -49,25 +82,118 @@ func (c *planCommand) run(ctx context.Context) (err error) {
 	if err != nil {
 		return unanswered(err)
 	}
-	document := map[string]any{
-		"schema_version": 1, "name": p.Name, "hash": p.Hash,
-		"guard": status.State.Plan, "same": status.State.Plan.Hash == p.Hash, "adopted": false,
+	held, err := client.Plan(ctx)
+	if err != nil {
+		return unanswered(err)
+	}
+	document := planDocument{
+		SchemaVersion: 1, Name: p.Name, Hash: p.Hash, Guard: status.State.Plan,
+		Same: status.State.Plan.Hash == p.Hash && held.Hash == p.Hash, Steps: []rollout.Preview{},
+		Difference: rollout.Difference(held, steps),
+	}
+	state := status.State
+	if c.adopt && !document.Same {
+		moved, err := client.AdoptPlan(ctx, control.PlanRequest{Actor: c.operator(), Plan: steps})
+		if err != nil {
+			return refused(err)
+		}
+		document.Adopted, document.Guard, state = true, moved.State.Plan, moved.State
+	}
+	document.Phase, document.Step = state.Phase, state.Step
+	if document.Same || document.Adopted {
+		document.Steps = append(document.Steps, state.Preview(steps, last)...)
+	}
+	return c.print(document, document.text(state))
+}
+
+func (d planDocument) text(state rollout.State) string {
+	var out strings.Builder
+	switch {
+	case d.Adopted:
+		fmt.Fprintf(&out, "The guard follows the plan %s now.\n", d.Name)
+	case d.Same:
+		fmt.Fprintf(&out, "The guard follows this very plan, %s (%.12s).\n", d.Name, d.Hash)
+	case d.Guard.Hash == "":
+		fmt.Fprintf(&out, "The guard follows no plan yet; this is %s (%.12s). cutover plan --adopt hands it over.\n", d.Name, d.Hash)
+	default:
+		fmt.Fprintf(&out, "The guard follows another one, %s (%.12s); this is %s (%.12s). cutover plan --adopt hands it over.\n", d.Guard.Name, d.Guard.Hash, d.Name, d.Hash)
+	}
+	if !d.Same {
+		for _, line := range d.Difference {
+			fmt.Fprintf(&out, "  %s\n", line)
+		}
+	}
+	if !d.Same && !d.Adopted {
+		return strings.TrimRight(out.String(), "\n")
 	}
 	switch {
-	case status.State.Plan.Hash == p.Hash:
-		return c.print(document, fmt.Sprintf("The guard follows this very plan, %s.", p.Name))
-	case !c.adopt:
-		held := "no plan yet"
-		if status.State.Plan.Hash != "" {
-			held = fmt.Sprintf("another one, %s (%.12s)", status.State.Plan.Name, status.State.Plan.Hash)
+	case state.Latched:
+		fmt.Fprintln(&out, "Everything is latched on python since a rollback; no step begins before cutover resume.")
+	case state.Paused:
+		fmt.Fprintln(&out, "The migration is paused; no step begins before cutover resume.")
+	}
+	if len(d.Steps) == 0 {
+		fmt.Fprintln(&out, "Nothing is left to do.")
+	}
+	phase := ""
+	for _, preview := range d.Steps {
+		if preview.Step.Phase != phase {
+			phase = preview.Step.Phase
+			fmt.Fprintf(&out, "\nphase %s\n", phase)
 		}
-		return c.print(document, fmt.Sprintf("The guard follows %s; this is %s (%.12s). cutover plan --adopt hands it over.", held, p.Name, p.Hash))
+		writePreview(&out, preview)
 	}
-	if _, err := client.AdoptPlan(ctx, control.PlanRequest{Actor: c.operator(), Plan: guardPlan(p)}); err != nil {
-		return refused(err)
+	return strings.TrimRight(out.String(), "\n")
+}
+
+func writePreview(out *strings.Builder, preview rollout.Preview) {
+	step := preview.Step
+	about := string(step.Label)
+	if step.Bake > 0 {
+		about += fmt.Sprintf(", bakes %s", time.Duration(step.Bake*float64(time.Second)))
 	}
-	document["adopted"] = true
-	return c.print(document, fmt.Sprintf("The guard follows the plan %s now.", p.Name))
+	if preview.Resumes {
+		about += ", under way"
+	}
+	fmt.Fprintf(out, "  step %s (%s)\n", step.Name, about)
+	if len(step.Before) > 0 {
+		fmt.Fprintf(out, "    before  %s\n", strings.Join(step.Before, ", "))
+	}
+	for _, operation := range preview.Operations {
+		fmt.Fprintf(out, "    %s\n", operation)
+	}
+	if len(preview.Operations) > 0 {
+		fmt.Fprintf(out, "    routing %s\n         →  %s\n", routing(preview.Before), routing(preview.After))
+	}
+	if len(step.After) > 0 {
+		fmt.Fprintf(out, "    after   %s\n", strings.Join(step.After, ", "))
+	}
+	if step.Label == rollout.OneWay {
+		fmt.Fprintf(out, "    no way back after it: asks for --ack %s=REASON\n", step.Name)
+	}
+}
+
+// routing is a table in one line: what has a weight.
+func routing(routes []rollout.Route) string {
+	var parts []string
+	for _, route := range routes {
+		if route.Pin == "" && route.Follows == "" {
+			parts = append(parts, fmt.Sprintf("%s %s", route.Name, route.Weight))
+		}
+		if len(parts) == 12 {
+			parts = append(parts, "…")
+			break
+		}
+	}
+	return strings.Join(parts, "  ")
+}
+
+func stepNames(steps rollout.Plan) []string {
+	var names []string
+	for _, step := range steps.Steps {
+		names = append(names, step.Name)
+	}
+	return names
 }
 
 // loadPlan reads the plan that the flags, the environment or the folder name.
@@ -86,13 +212,4 @@ func (o *options) loadPlan() (*plan.Plan, error) {
 		return nil, usage(err)
 	}
 	return p, nil
-}
-
-// guardPlan is what the guard has to know of a plan.
-func guardPlan(p *plan.Plan) rollout.Plan {
-	result := rollout.Plan{Name: p.Name, Hash: p.Hash, First: p.Visitors.First, Last: p.Visitors.Last}
-	for _, route := range p.Lines() {
-		result.Routes = append(result.Routes, rollout.PlanRoute{Name: route.Name, Prefix: route.Prefix, Pin: route.Pin, Follows: route.Follows})
-	}
-	return result
 }

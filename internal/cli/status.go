@@ -104,7 +104,7 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 	}
 	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}, Owned: []ownedStatus{}}
 	for _, service := range services {
-		document.Services = append(document.Services, serviceStatus(service))
+		document.Services = append(document.Services, serviceStatus{Name: service.Name, State: service.State, Health: service.Health})
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()

@@ -15,6 +15,9 @@ type Status struct {
 	State         rollout.State `json:"state"`
 	Edge          EdgeStatus    `json:"edge"`
 	BreakGlass    BreakGlass    `json:"break_glass"`
+	// Armed tells whether the guard would take traffic back by itself; nil
+	// where it has no rules to do so.
+	Armed *bool `json:"armed,omitempty"`
 	// JobsAssigned tells whether each background job has the owner that it
 	// should have, as far as the database was asked.
 	JobsAssigned bool   `json:"jobs_assigned"`

@@ -144,7 +144,7 @@ func (s *Server) targets(w http.ResponseWriter, _ *http.Request) {
 			continue
 		}
 		if address := s.systems[system]; address != "" {
-			groups = append(groups, group{Targets: []string{address}, Labels: map[string]string{"job": string(system)}})
+			groups = append(groups, group{Targets: []string{address}, Labels: map[string]string{"job": string(system), "system": string(system)}})
 		}
 	}
 	s.reply(w, http.StatusOK, groups)

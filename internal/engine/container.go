@@ -39,6 +39,8 @@ type Container struct {
 	Check   string      // what the last healthcheck printed
 	Exit    int         // exit code, when exited
 	Labels  map[string]string
+	ImageID string   // the image's digest
+	IPs     []string // its addresses, in no order
 }
 
 // Containers lists all containers of a Compose project, stopped ones too,
@@ -84,6 +86,14 @@ func (e *Engine) Inspect(ctx context.Context, name string) (Container, error) {
 		Exit:    i.State.ExitCode,
 		Ports:   map[int]int{},
 		Labels:  i.Config.Labels,
+		ImageID: i.ContainerJSONBase.Image,
+	}
+	if i.NetworkSettings != nil {
+		for _, network := range i.NetworkSettings.Networks {
+			if network != nil && network.IPAddress != "" {
+				c.IPs = append(c.IPs, network.IPAddress)
+			}
+		}
 	}
 	if i.State.Health != nil {
 		c.Health = string(i.State.Health.Status)
@@ -106,6 +116,12 @@ func (e *Engine) Inspect(ctx context.Context, name string) (Container, error) {
 // Start starts a stopped container; a running one stays as it is.
 func (e *Engine) Start(ctx context.Context, name string) error {
 	return e.wrap("start "+name, e.api.ContainerStart(ctx, name, container.StartOptions{}))
+}
+
+// Stop ends a container: it is asked, and killed after its grace period. The
+// engine does not start it again.
+func (e *Engine) Stop(ctx context.Context, name string) error {
+	return e.wrap("stop "+name, e.api.ContainerStop(ctx, name, container.StopOptions{}))
 }
 
 // Kill ends a container with SIGKILL. The engine does not restart it.

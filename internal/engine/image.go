@@ -66,6 +66,15 @@ func (e *Engine) TagImage(ctx context.Context, ref, tag string) error {
 	return e.wrap("tag "+ref+" as "+tag, e.api.ImageTag(ctx, ref, tag))
 }
 
+// SaveImage is an image with all of its layers, as a tar that docker load reads.
+func (e *Engine) SaveImage(ctx context.Context, ref string) (io.ReadCloser, error) {
+	body, err := e.api.ImageSave(ctx, []string{ref})
+	if err != nil {
+		return nil, e.wrap("save image "+ref, err)
+	}
+	return body, nil
+}
+
 // ImportImage makes an image of one layer out of a root file system as tar.
 func (e *Engine) ImportImage(ctx context.Context, tar io.Reader, ref string) (err error) {
 	body, err := e.api.ImageImport(ctx, image.ImportSource{Source: tar, SourceName: "-"}, ref, image.ImportOptions{

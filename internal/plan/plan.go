@@ -81,6 +81,7 @@ type System struct {
 type Session struct {
 	Login  string            `yaml:"login"`
 	Form   map[string]string `yaml:"form"`
+	Logout string            `yaml:"logout"`
 	Me     string            `yaml:"me"`
 	Expect string            `yaml:"expect"` // stands in the answer of Me
 }
@@ -204,6 +205,11 @@ func Parse(name string, source []byte) (*Plan, error) {
 		return nil, err
 	}
 	return &p, nil
+}
+
+// Path is where a file or folder beside the plan is.
+func (p *Plan) Path(name string) string {
+	return filepath.Join(p.Dir, name)
 }
 
 // Lines are the entries of the routing table that the plan makes, all with

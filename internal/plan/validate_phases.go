@@ -95,10 +95,20 @@ func (p *Plan) validateWeights(v *source, at place, step Step, c *course) {
 		c.weights[name] = value
 	}
 	for _, group := range p.Together {
+		leader := ""
 		for _, name := range group {
-			if c.weights[name] != c.weights[group[0]] {
-				v.fail(at.to("routes"), "%s and %s move together, but have the weights %s and %s from the step %s on", group[0], name, c.weights[group[0]], c.weights[name], step.Name)
-				c.weights[name] = c.weights[group[0]] // told once
+			weight, set := step.Routes[name]
+			switch {
+			case !set:
+			case leader == "":
+				leader = name
+			case weight.Value != step.Routes[leader].Value:
+				v.fail(at.to("routes", name), "%s and %s move together, and get the weights %s and %s", leader, name, step.Routes[leader].Text, weight.Text)
+			}
+		}
+		for _, name := range group {
+			if leader != "" {
+				c.weights[name] = c.weights[leader]
 			}
 		}
 	}

@@ -13,6 +13,11 @@ import (
 	"time"
 )
 
+// Fingerprint identifies a list of texts; 12 hexadecimal digits.
+func Fingerprint(parts ...string) string {
+	return shortHash(parts...)
+}
+
 // Private
 
 // packContext writes files and folders below dir as tar, and returns its hash.

@@ -21,6 +21,8 @@ type Service struct {
 	Name   string
 	State  string // missing, created, running, paused, restarting, exited, dead
 	Health string // starting, healthy, unhealthy, or ""
+	Image  string // the image's digest
+	IPs    []string
 }
 
 // Services returns what the engine knows of each service, and the ports. It
@@ -41,7 +43,7 @@ func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 	for _, name := range ServiceNames() {
 		service := Service{Name: name, State: "missing"}
 		if c, ok := found[name]; ok {
-			service.State, service.Health = c.State, c.Health
+			service.State, service.Health, service.Image, service.IPs = c.State, c.Health, c.ImageID, c.IPs
 		}
 		services = append(services, service)
 	}

@@ -45,6 +45,14 @@ func (s *Stack) Up(ctx context.Context, edge map[string]string) (err error) {
 	if err != nil {
 		return err
 	}
+	retired, err := s.retired(ctx)
+	if err != nil {
+		return err
+	}
+	if retired {
+		project = project.WithServicesDisabled(legacyService)
+		event.Finish(s.events, "service "+legacyService, "stays stopped: the migration is past it")
+	}
 	err = s.settleNames(ctx, func(c engine.Container) error { return s.engine.RemoveContainer(ctx, c.Name) })
 	if err := errors.Join(err, s.unstick(ctx)); err != nil {
 		return err
