@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -35,9 +34,11 @@ func TestEdgeImage(t *testing.T) {
 	}{
 		{"a weight takes effect on the next request", weightTakesEffect},
 		{"nginx finds the same route as Go", sameRoutes},
-		{"nginx puts visitors in the same buckets as Go", sameBuckets},
+		{"nginx puts people in the same buckets as Go", sameBuckets},
 		{"raising weights moves nobody back", nobodyMovesBack},
 		{"clients with credentials do not switch", credentialsStay},
+		{"raising weights moves no user back", noUserMovesBack},
+		{"the last digit splits as in the strategy", splitByDigit},
 		{"first and last are placed by name", placedByName},
 		{"fragments follow their pages as in Go", fragmentsFollow},
 		{"a visitor is placed by cookie, credentials or chance", visitorPlacement},
@@ -104,19 +105,29 @@ func sameRoutes(r *rig) {
 // A route for each weight tells a bucket exactly: go takes it below one weight,
 // and python at the one before.
 func sameBuckets(r *rig) {
-	routes := []edge.Route{}
-	for weight := range edge.AllGo + 1 {
-		name := fmt.Sprintf("b%d", weight)
-		routes = append(routes, edge.Route{Name: name, Prefix: "/" + name, Weight: weight})
-	}
-	r.apply(routes...)
-	for range 10000 {
-		visitor := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
-		bucket := edge.Bucket(visitor)
-		for weight, want := range sorted(map[int]edge.System{bucket: edge.Python, bucket + 1: edge.Go}) {
-			response := r.get(fmt.Sprintf("/b%d/x", weight), "Cookie", "cutover_visitor="+visitor)
-			require.Equal(r.t, string(want), response.Header.Get("X-Served-By"), "visitor %s, weight %d", visitor, weight)
+	const people = 10000
+	for _, by := range []edge.Split{edge.ByVisitor, edge.ByUserID, edge.ByUserIDDigit} {
+		routes := []edge.Route{}
+		for weight := range edge.AllGo + 1 {
+			name := fmt.Sprintf("b%d", weight)
+			routes = append(routes, edge.Route{Name: name, Prefix: "/" + name, Weight: weight, By: by})
 		}
+		r.apply(routes...)
+		var requests []string
+		buckets := map[int]int{}
+		for range people {
+			visitor, user := randomVisitor(), randomUser()
+			bucket := by.Bucket(visitor, user)
+			buckets[bucket]++
+			for _, weight := range []int{bucket, bucket + 1} {
+				requests = append(requests, request(http.MethodGet, fmt.Sprintf("/b%d/x?instant", weight), cookies(visitor, user)...))
+			}
+		}
+		for i, response := range r.flood(requests) {
+			want := []edge.System{edge.Python, edge.Go}[i%2]
+			require.Equal(r.t, want, servedBy(response), "by %s: %s", by, requests[i])
+		}
+		r.t.Logf("by %s: %d people in %d buckets", by, people, len(buckets))
 	}
 }
 

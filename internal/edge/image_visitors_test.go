@@ -6,9 +6,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -79,24 +82,112 @@ func placedByName(r *rig) {
 	const early, late = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 	ask := func(cookie string) edge.System { return servedBy(r.get("/", "Cookie", cookie)) }
 	for _, c := range []struct {
-		weight                  edge.Weight
-		first, last, visitorWho edge.System
+		weight               edge.Weight
+		first, last, anybody edge.System
 	}{
 		{0, edge.Python, edge.Python, edge.Python},
 		{1, edge.Go, edge.Python, edge.Python},
 		{9999, edge.Go, edge.Python, edge.Go},
 		{10000, edge.Go, edge.Go, edge.Go},
 	} {
-		r.applyTable(edge.Table{Home: edge.Python, Routes: []edge.Route{everything(c.weight)},
-			First: []string{"visitor:" + early, "user:42"}, Last: []string{"visitor:" + late, "user:a_b-C"}})
-		assert.Equal(r.t, c.first, ask("cutover_visitor="+early), c.weight)
-		assert.Equal(r.t, c.first, ask("user_id=42"), c.weight)
-		assert.Equal(r.t, c.last, ask("cutover_visitor="+late), c.weight)
-		assert.Equal(r.t, c.last, ask("user_id=a_b-C"), c.weight)
-		assert.Equal(r.t, c.first, ask("user_id=a_b-C; cutover_visitor="+early), "what is said of a visitor counts first")
-		// Bucket 7758: nobody in particular.
-		assert.Equal(r.t, c.visitorWho, ask("user_id=421; cutover_visitor=1123456789abcdef0123456789abcdef"), c.weight)
+		for _, by := range []edge.Split{edge.ByVisitor, edge.ByUserID, edge.ByUserIDDigit} {
+			r.applyTable(edge.Table{Home: edge.Python, Routes: []edge.Route{{Name: "everything", Prefix: "/", Weight: c.weight, By: by}},
+				First: []string{"visitor:" + early, "user:42"}, Last: []string{"visitor:" + late, "user:a_b-C"}})
+			what := fmt.Sprintf("by %s at %s", by, c.weight)
+			assert.Equal(r.t, c.first, ask("cutover_visitor="+early), what)
+			assert.Equal(r.t, c.first, ask("user_id=42"), what)
+			assert.Equal(r.t, c.last, ask("cutover_visitor="+late), what)
+			assert.Equal(r.t, c.last, ask("user_id=a_b-C"), what)
+			assert.Equal(r.t, c.first, ask("user_id=a_b-C; cutover_visitor="+early), "%s: what is said of a visitor counts first", what)
+			// Nobody in particular.
+			assert.Equal(r.t, c.anybody, ask("user_id=421; cutover_visitor=1123456789abcdef0123456789abcdef"), what)
+		}
 	}
+}
+
+// noUserMovesBack asks for users in two browsers each, of which neither counts.
+func noUserMovesBack(r *rig) {
+	const users = 2000
+	for _, by := range []edge.Split{edge.ByUserID, edge.ByUserIDDigit} {
+		var requests []string
+		for user := range users {
+			for range 2 {
+				requests = append(requests, request(http.MethodGet, "/?instant", cookies(randomVisitor(), fmt.Sprint(user))...))
+			}
+		}
+		before := make([]bool, users)
+		for _, weight := range []edge.Weight{0, 1000, 2500, 5000, 9000, 10000} {
+			r.apply(edge.Route{Name: "everything", Prefix: "/", Weight: weight, By: by})
+			responses, golang := r.flood(requests), 0
+			for user := range users {
+				byGo := servedBy(responses[2*user]) == edge.Go
+				require.Equal(r.t, servedBy(responses[2*user]), servedBy(responses[2*user+1]), "user %d by %s at %s", user, by, weight)
+				require.False(r.t, before[user] && !byGo, "user %d moved back by %s at %s", user, by, weight)
+				before[user] = byGo
+				if byGo {
+					golang++
+				}
+			}
+			share, want := 100*float64(golang)/users, weight.Percent()
+			if by == edge.ByUserIDDigit {
+				want = math.Ceil(want/10) * 10 // the digits are spread evenly
+				assert.Equal(r.t, want, share)
+			}
+			assert.InDelta(r.t, want, share, 5) // the ids are the same in each run
+			r.t.Logf("by %s at %s percent go serves %.2f of the users", by, weight, share)
+		}
+	}
+}
+
+// splitByDigit compares with the strategy's own rule: ~*[0-4]$ go_backend.
+func splitByDigit(r *rig) {
+	rule := regexp.MustCompile(`(?i)[0-4]$`)
+	r.apply(edge.Route{Name: "everything", Prefix: "/", Weight: 5000, By: edge.ByUserIDDigit})
+	var requests, users []string
+	for range 2000 {
+		users = append(users, randomUser())
+		requests = append(requests, request(http.MethodGet, "/?instant", cookies(randomVisitor(), users[len(users)-1])...))
+	}
+	for i, response := range r.flood(requests) {
+		assert.Equal(r.t, rule.MatchString(users[i]), servedBy(response) == edge.Go, "user %q", users[i])
+	}
+}
+
+func randomVisitor() string {
+	return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
+}
+
+// randomUser is a value of the cookie user_id, "" for none: half of them are
+// what applications give, and half are anything that a cookie can hold.
+func randomUser() string {
+	text := func(alphabet string, length int) string {
+		var out strings.Builder
+		for range length {
+			out.WriteByte(alphabet[rand.IntN(len(alphabet))])
+		}
+		return out.String()
+	}
+	const inUser = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+	switch rand.IntN(8) {
+	case 0:
+		return ""
+	case 1, 2, 3:
+		return strconv.Itoa(rand.IntN(1_000_000))
+	case 4:
+		return text(inUser, 1+rand.IntN(64))
+	case 5:
+		return text(inUser, 60+rand.IntN(10)) // around the longest
+	default:
+		return text(inUser+`.%"!=/:,@+*`+"\xc3\xb8", 1+rand.IntN(20))
+	}
+}
+
+// cookies are headers, for request.
+func cookies(visitor, user string) []string {
+	if user == "" && rand.IntN(2) == 0 {
+		return []string{"Cookie", "cutover_visitor=" + visitor}
+	}
+	return []string{"Cookie", "user_id=" + user + "; cutover_visitor=" + visitor}
 }
 
 // fragmentsFollow asks nginx and the reference in Go the same.
@@ -124,8 +215,8 @@ func fragmentsFollow(r *rig) {
 		} {
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 				for _, force := range []edge.System{"", edge.Go, edge.Python} {
-					visitor := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
-					headers := []string{"Cookie", "cutover_visitor=" + visitor}
+					visitor, user := randomVisitor(), randomUser()
+					headers := cookies(visitor, user)
 					if page != "" {
 						headers = append(headers, "HX-Current-URL", page)
 					}
@@ -133,8 +224,8 @@ func fragmentsFollow(r *rig) {
 						headers = append(headers, "X-Cutover-Force", string(force), "X-Cutover-Token", forceToken)
 					}
 					choice := router.Choose(edge.Request{Method: method, Target: "/htmx/users?instant",
-						Visitor: visitor, Page: page, Force: force})
-					what := fmt.Sprintf("%s from %q, weight %s, force %q, visitor %s", method, page, table.Routes[0].Weight, force, visitor)
+						Visitor: visitor, User: user, Page: page, Force: force})
+					what := fmt.Sprintf("%s from %q, weight %s, force %q, visitor %s, user %q", method, page, table.Routes[0].Weight, force, visitor, user)
 
 					response := r.flood([]string{request(method, "/htmx/users?instant", headers...)})[0]
 
@@ -169,7 +260,7 @@ func fragmentsFollow(r *rig) {
 func followers(weight edge.Weight) edge.Table {
 	return edge.Table{Home: edge.Python, Routes: []edge.Route{
 		{Name: "pages", Prefix: "/", Weight: weight},
-		{Name: "users", Prefix: "/users", Weight: edge.AllGo - weight},
+		{Name: "users", Prefix: "/users", Weight: edge.AllGo - weight, By: edge.ByUserIDDigit},
 		{Name: "pinned", Prefix: "/pinned", Pin: edge.Python},
 		{Name: "assets", Prefix: "/assets", Pin: edge.Go},
 		{Name: "fragments", Prefix: "/htmx", Follows: "pages"},

@@ -50,11 +50,12 @@ func (t *Table) UnmarshalJSON(text []byte) error {
 }
 
 // wireRoute is a route as nginx reads it, with exactly one of weight, pin and
-// follows.
+// follows; what a weight is split by is left out where it is the visitor.
 type wireRoute struct {
 	Name    string  `json:"name"`
 	Prefix  string  `json:"prefix"`
 	Weight  *points `json:"weight_bp,omitempty"`
+	By      *Split  `json:"by,omitempty"`
 	Pin     *System `json:"pin,omitempty"`
 	Follows *string `json:"follows,omitempty"`
 }
@@ -82,13 +83,16 @@ func (r Route) MarshalJSON() ([]byte, error) {
 	default:
 		weight := points(r.Weight)
 		wire.Weight = &weight
+		if r.By != ByVisitor {
+			wire.By = &r.By
+		}
 	}
 	return json.Marshal(wire)
 }
 
 // UnmarshalJSON reads the route as strictly as nginx does.
 func (r *Route) UnmarshalJSON(text []byte) error {
-	fields, err := members(text, "name", "prefix", "weight_bp", "pin", "follows")
+	fields, err := members(text, "name", "prefix", "weight_bp", "by", "pin", "follows")
 	if err != nil {
 		return err
 	}
@@ -99,11 +103,20 @@ func (r *Route) UnmarshalJSON(text []byte) error {
 	*r = Route{Name: wire.Name, Prefix: wire.Prefix}
 	delete(fields, "name")
 	delete(fields, "prefix")
+	delete(fields, "by")
 	switch {
 	case len(fields) != 1:
 		return fmt.Errorf("route %q has to have either a weight_bp, a pin or follows", r.Name)
+	case wire.By != nil && wire.Weight == nil:
+		return fmt.Errorf("route %q has a by, and no weight_bp that it could split", r.Name)
+	// One that names the default would be written without it.
+	case wire.By != nil && (*wire.By == ByVisitor || !wire.By.Valid()):
+		return fmt.Errorf("route %q is split by %q, neither user_id nor user_id_digit", r.Name, string(*wire.By))
 	case wire.Weight != nil:
 		r.Weight = Weight(*wire.Weight)
+		if wire.By != nil {
+			r.By = *wire.By
+		}
 	// A route with an empty pin, or that follows nobody, would be one with a weight.
 	case wire.Pin != nil && !wire.Pin.Valid():
 		return fmt.Errorf("route %q is pinned to %q, neither python nor go", r.Name, *wire.Pin)

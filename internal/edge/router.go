@@ -74,7 +74,7 @@ func NewRouter(table Table) (*Router, error) {
 		router.places[entry] = 0
 	}
 	for _, entry := range table.Last {
-		router.places[entry] = buckets - 1
+		router.places[entry] = lastBucket
 	}
 	return router, nil
 }
@@ -127,22 +127,29 @@ func (r *Router) system(route *Route, request Request) System {
 		return request.Force
 	case route == nil:
 		return r.table.Home
-	case route.Weight.Takes(r.bucket(request)):
+	case route.Weight.Takes(r.bucket(route, request)):
 		return Go
 	default:
 		return Python
 	}
 }
 
-// bucket is where a visitor is placed: by name, or by chance.
-func (r *Router) bucket(request Request) int {
-	if place, found := r.places["visitor:"+request.Visitor]; found {
-		return place
+// bucket is where a request is placed: by name, or by the route's split.
+func (r *Router) bucket(route *Route, request Request) int {
+	if entry := r.named(request.Visitor, request.User); entry != "" {
+		return r.places[entry]
 	}
-	if place, found := r.places["user:"+request.User]; found {
-		return place
+	return route.By.Bucket(request.Visitor, request.User)
+}
+
+// named is the entry of first or last that counts for somebody, "" for none.
+func (r *Router) named(visitor, user string) string {
+	for _, entry := range []string{visitorEntry + visitor, userEntry + user} {
+		if _, found := r.places[entry]; found {
+			return entry
+		}
 	}
-	return Bucket(request.Visitor)
+	return ""
 }
 
 // page is the route of the page that a request for a follower comes from, nil

@@ -45,14 +45,15 @@ type Table struct {
 // that serves it whatever the weights are. Or it exists in Go alone and follows
 // the page that asks for it: where the page is python's, the edge answers that
 // the page has to be loaded anew. The route it names stands for the page of a
-// request that does not say where it comes from.
+// request that does not say where it comes from. Only a route with a weight is
+// split.
 type Route struct {
 	Name    string
 	Prefix  string
 	Weight  Weight
+	By      Split
 	Pin     System
 	Follows string
-	By      Split
 }
 
 // maxGeneration is the highest that a number in Lua tells from its neighbours.
@@ -64,6 +65,12 @@ const (
 	maxEntries    = 10000 // in first and last together
 	maxUserLength = 64
 	visitorLength = 32
+)
+
+// How entries of first and last begin.
+const (
+	visitorEntry = "visitor:"
+	userEntry    = "user:"
 )
 
 // Equal tells whether two tables say the same, in the same order.
@@ -110,11 +117,9 @@ func (t Table) validateVisitors() error {
 
 // CheckVisitor says what is wrong with an entry of first or last, if anything.
 func CheckVisitor(entry string) error {
-	kind, value, _ := strings.Cut(entry, ":")
-	switch {
-	case kind == "visitor" && len(value) == visitorLength && strings.Trim(value, "0123456789abcdefABCDEF") == "":
-		return nil
-	case kind == "user" && value != "" && len(value) <= maxUserLength && !strings.ContainsFunc(value, notInUser):
+	visitor, ofVisitor := strings.CutPrefix(entry, visitorEntry)
+	user, ofUser := strings.CutPrefix(entry, userEntry)
+	if ofVisitor && isVisitor(visitor) || ofUser && isUser(user) {
 		return nil
 	}
 	return fmt.Errorf("%q is neither \"visitor:\" with 32 hexadecimal digits nor \"user:\" with 1 to %d letters, digits, dashes and underscores",
@@ -165,6 +170,10 @@ func (r Route) validate(latched bool) error {
 		err = fmt.Errorf("it is pinned to %q, neither python nor go", r.Pin)
 	case r.Pin != "" && r.Weight != 0:
 		err = errors.New("it has both a pin and a weight")
+	case r.Pin != "" && r.By != ByVisitor:
+		err = errors.New("it is pinned, and cannot be split by anything")
+	case !r.By.Valid():
+		err = fmt.Errorf("it is split by %q, neither user_id nor user_id_digit", string(r.By))
 	case latched && r.Weight != 0:
 		err = errors.New("it has a weight above 0 in a latched table")
 	}
@@ -178,7 +187,18 @@ func (r Route) validateFollower() error {
 	if r.Pin != "" || r.Weight != 0 {
 		return errors.New("it follows another route and has a weight or a pin as well")
 	}
+	if r.By != ByVisitor {
+		return errors.New("it follows another route, and cannot be split by anything")
+	}
 	return nil
+}
+
+func isVisitor(visitor string) bool {
+	return len(visitor) == visitorLength && strings.Trim(visitor, "0123456789abcdefABCDEF") == ""
+}
+
+func isUser(user string) bool {
+	return user != "" && len(user) <= maxUserLength && !strings.ContainsFunc(user, notInUser)
 }
 
 func notInUser(char rune) bool {

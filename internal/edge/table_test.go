@@ -20,6 +20,7 @@ func TestTableHasTheFormThatNginxReads(t *testing.T) {
 	table := edge.Table{Generation: 7, Latched: true, Home: edge.Python, Routes: []edge.Route{
 		{Name: "auth", Prefix: "/api/auth/", Weight: 2550},
 		{Name: "users", Prefix: "/api/users/"},
+		{Name: "tools", Prefix: "/api/tools/", By: edge.ByUserIDDigit},
 		{Name: "assets", Prefix: "/assets/", Pin: edge.Go},
 	}}
 
@@ -29,6 +30,7 @@ func TestTableHasTheFormThatNginxReads(t *testing.T) {
 	assert.JSONEq(t, `{"generation":7,"latched":true,"home":"python","routes":[
 		{"name":"auth","prefix":"/api/auth/","weight_bp":2550},
 		{"name":"users","prefix":"/api/users/","weight_bp":0},
+		{"name":"tools","prefix":"/api/tools/","weight_bp":0,"by":"user_id_digit"},
 		{"name":"assets","prefix":"/assets/","pin":"go"}]}`, string(text))
 	var back edge.Table
 	require.NoError(t, json.Unmarshal(text, &back))
@@ -82,12 +84,25 @@ func TestRouteNeedsOneOfWeightAndPin(t *testing.T) {
 	}
 }
 
+func TestReadingARouteSaysWhatItCannotBeSplitBy(t *testing.T) {
+	for text, problem := range map[string]string{
+		`{"name":"auth","prefix":"/","weight_bp":0,"by":"visitor"}`: `route "auth" is split by "visitor", neither user_id nor user_id_digit`,
+		`{"name":"auth","prefix":"/","weight_bp":0,"by":""}`:        `route "auth" is split by "", neither user_id nor user_id_digit`,
+		`{"name":"auth","prefix":"/","pin":"go","by":"user_id"}`:    `route "auth" has a by, and no weight_bp that it could split`,
+		`{"name":"auth","prefix":"/","by":"user_id"}`:               `route "auth" has to have either a weight_bp, a pin or follows`,
+	} {
+		var route edge.Route
+		assert.EqualError(t, json.Unmarshal([]byte(text), &route), problem)
+	}
+}
+
 func TestEqualComparesEverything(t *testing.T) {
 	for name, change := range map[string]func(*edge.Table){
 		"generation": func(t *edge.Table) { t.Generation++ },
 		"latch":      func(t *edge.Table) { t.Latched = true },
 		"home":       func(t *edge.Table) { t.Home = edge.Go },
 		"weight":     func(t *edge.Table) { t.Routes[0].Weight++ },
+		"split":      func(t *edge.Table) { t.Routes[0].By = edge.ByUserID },
 		"routes":     func(t *edge.Table) { t.Routes = t.Routes[1:] },
 	} {
 		changed := exampleTable()

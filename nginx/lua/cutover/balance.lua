@@ -66,7 +66,7 @@ local function decide(routing_table, route, visitor)
   if weight == 0 then
     return "python"
   end
-  return (weight == EVERYBODY or visitors.bucket(visitor, routing_table) < weight) and "go" or "python"
+  return (weight == EVERYBODY or visitors.bucket(visitor, routing_table, route.by) < weight) and "go" or "python"
 end
 
 -- The route of the page that a request comes from.

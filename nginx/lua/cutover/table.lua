@@ -10,9 +10,10 @@ local gmatch, gsub, match = string.gmatch, string.gsub, string.match
 local concat = table.concat
 
 local TABLE_FIELDS = { generation = true, latched = true, home = true, routes = true, first = true, last = true }
-local ROUTE_FIELDS = { name = true, prefix = true, weight_bp = true, pin = true, follows = true }
+local ROUTE_FIELDS = { name = true, prefix = true, weight_bp = true, by = true, pin = true, follows = true }
 local TARGETS = { "weight_bp", "pin", "follows" }
 local SYSTEMS = { python = true, go = true }
+local SPLITS = { user_id = true, user_id_digit = true } -- without one, by visitor
 
 local MAX_GENERATION = 2 ^ 53 - 1 -- beyond it a Lua number skips some
 local MAX_NAME = 64
@@ -120,6 +121,12 @@ local function check_route(route, latched)
   if route.weight_bp ~= nil and not whole(route.weight_bp, 10000) then
     return nil, "a weight_bp is a whole number from 0 to 10000"
   end
+  if route.by ~= nil and not route.weight_bp then
+    return nil, "only a route with a weight_bp has a by"
+  end
+  if route.by ~= nil and not SPLITS[route.by] then
+    return nil, "a by is user_id or user_id_digit"
+  end
   if latched and route.weight_bp and route.weight_bp > 0 then
     return nil, "a latched table has no weight above 0"
   end
@@ -160,6 +167,9 @@ local function route_text(route)
     target = format('"pin":"%s"', route.pin)
   else
     target = format('"weight_bp":%d', route.weight_bp)
+    if route.by then
+      target = format('%s,"by":"%s"', target, route.by)
+    end
   end
   return format('{"name":%s,"prefix":%s,%s}', quote(route.name), quote(route.prefix), target)
 end

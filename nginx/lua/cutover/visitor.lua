@@ -1,15 +1,19 @@
 -- Who is asking: 32 hexadecimal digits that stay the same from one request to
--- the next, and the bucket that they put the visitor in.
+-- the next, and the bucket that they, or the user id, put a request in.
 
 local ffi = require("ffi")
 local secret = require("cutover.secret")
 
 local C = ffi.C
+local byte = string.byte
 local crc32, hmac_sha1, var = ngx.crc32_short, ngx.hmac_sha1, ngx.var
 
 local BUCKETS = 10000
 local LENGTH = 32
 local DIGITS = "0123456789abcdefABCDEF"
+local LONGEST_USER = 64
+local USER = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+local ZERO, NINE = 48, 57 -- in ASCII
 
 ffi.cdef("size_t strspn(const char *text, const char *accepted);")
 
@@ -75,14 +79,30 @@ function M.identify()
   return var.request_id, true
 end
 
--- Where a visitor is placed: by the table's lists, or by chance.
-function M.bucket(visitor, routing_table)
+local function valid_user(user)
+  return user and #user > 0 and #user <= LONGEST_USER and C.strspn(user, USER) == #user
+end
+
+-- The bucket of a route that is not split by visitor.
+local function bucket_of_user(by, user, visitor)
+  if by == "user_id" then
+    return crc32(valid_user(user) and user or visitor) % BUCKETS
+  end
+  local last = user and #user > 0 and byte(user, #user)
+  return last and last >= ZERO and last <= NINE and (last - ZERO) * BUCKETS / 10 or BUCKETS - 1
+end
+
+-- Where a request is placed: by the table's lists, or by the route's split.
+function M.bucket(visitor, routing_table, by)
   if routing_table.placed then
     local users = routing_table.users
     local place = routing_table.visitors[visitor] or users and users[var.cookie_user_id or ""]
     if place then
       return place
     end
+  end
+  if by then
+    return bucket_of_user(by, var.cookie_user_id, visitor)
   end
   return crc32(visitor) % BUCKETS
 end
