@@ -38,7 +38,7 @@ func TestSeedIsDeterministic(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(env.must(t, "db", "seed", "--accounts", accounts, "--seed", seed, "--json")), &result))
 		assert.True(t, result.Seeded)
 		// Memberships expire by themselves, and logins write the others.
-		for _, table := range []string{"accounts", "badges", "awards", "tools", "circles", "circle_members", "checkouts"} {
+		for _, table := range []string{"accounts", "badges", "awards", "tools", "circles", "circle_members", "checkouts", "jobs"} {
 			_, sum := checksum(t, db, table)
 			sums = append(sums, sum)
 		}
@@ -46,6 +46,7 @@ func TestSeedIsDeterministic(t *testing.T) {
 	}
 	first := seed("300", "7")
 	assert.EqualValues(t, 300, number(t, db, "SELECT count(*) FROM accounts WHERE username ~ '^user[0-9]+$'"))
+	assert.EqualValues(t, 1, number(t, db, "SELECT count(*) FROM jobs WHERE (name, period, owner) = ('expire-memberships', '60 seconds', 'python')"))
 	assert.NotEqual(t, first, seed("300", "8"))
 	assert.Equal(t, first, seed("300", "7"))
 
