@@ -41,8 +41,9 @@ type environment struct {
 var environments atomic.Int64
 
 // startEnvironment brings up a stack of its own with testcontainers and
-// prepares it with the command.
-func startEnvironment(ctx context.Context) (_ *environment, err error) {
+// prepares it with the command. Further Compose files change what the
+// project's own says.
+func startEnvironment(ctx context.Context, files ...string) (_ *environment, err error) {
 	env := &environment{started: time.Now(), project: fmt.Sprintf("%s%d-%d", projectPrefix, os.Getpid(), environments.Add(1))}
 	if env.engine, err = engine.Connect(ctx); err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func startEnvironment(ctx context.Context) (_ *environment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dc, err := compose.NewDockerComposeWith(compose.WithStackFiles(model.File), compose.StackIdentifier(model.Project))
+	dc, err := compose.NewDockerComposeWith(compose.WithStackFiles(append([]string{model.File}, files...)...), compose.StackIdentifier(model.Project))
 	if err != nil {
 		return nil, err
 	}

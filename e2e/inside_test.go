@@ -47,11 +47,17 @@ func (env *environment) directVisitor(t *testing.T, system string) *visitor {
 // db is a session of the database's superuser.
 func (env *environment) db(t *testing.T) *pgx.Conn {
 	t.Helper()
+	return env.dbAs(t, "postgres", "superuser")
+}
+
+// dbAs is a session of a role whose password is the secret of that name.
+func (env *environment) dbAs(t *testing.T, role, secret string) *pgx.Conn {
+	t.Helper()
 	secrets, err := env.stack.Secrets(t.Context())
 	require.NoError(t, err)
 	conn, err := database.Connect(t.Context(), func(ctx context.Context) (net.Conn, error) {
 		return env.stack.Dial(ctx, "guard", "tcp", "postgres:5432")
-	}, database.Login{User: "postgres", Password: secrets["postgres/superuser_password"], Database: "p2k16"})
+	}, database.Login{User: role, Password: secrets["postgres/"+secret+"_password"], Database: "p2k16"})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn

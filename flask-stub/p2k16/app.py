@@ -53,7 +53,7 @@ def create_app(config: Config) -> Flask:
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
-    database = Database(config.database_url, config.database_password, config.time_zone, size=THREADS)
+    database = Database(config.database_url, config.database_password, config.time_zone, size=THREADS + 1)
     accounts = Accounts(database)
     app.session_interface = sessions.SharedSessionInterface(
         app, sessions.connect(config.redis_url, config.redis_password), config.session_ttl

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-# Of each worker process. A thread needs one database connection at a time, so there are as many of those.
+# Of each worker process, for requests; the jobs have one more. Each needs one database connection at a time.
 THREADS = 16
 
 
@@ -66,7 +66,7 @@ class Config:
             bcrypt_cost=read("BCRYPT_COST", _bcrypt_cost, "12"),
             reset_ttl=read("RESET_TTL", _seconds, "3600"),
             jobs=read("JOBS", _boolean, "false"),
-            job_interval=read("JOB_INTERVAL", _seconds, "60"),
+            job_interval=read("JOB_INTERVAL", _seconds, "5"),
         )
 
 

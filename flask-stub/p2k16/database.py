@@ -69,7 +69,7 @@ class Database:
     """A pool of connections, opened by each worker process for itself."""
 
     def __init__(self, url: str, password: str, time_zone: str, size: int):
-        """size is the most connections at once: one for each thread, so that none waits for another."""
+        """size is the most connections at once: one for each thread, the jobs' too, so that none waits for another."""
         self._breaker = Breaker("postgres", _describe)
         self._pool = ConnectionPool(
             url,

@@ -28,7 +28,7 @@ class AppTest(unittest.TestCase):
                 bcrypt_cost=4,
                 reset_ttl=3600,
                 jobs=False,
-                job_interval=60,
+                job_interval=5,
             )
         )
         cls.client = app.test_client()

@@ -28,7 +28,7 @@ class ConfigTest(unittest.TestCase):
         self.assertEqual(config.secret_key, "hush")
         self.assertEqual((config.smtp_host, config.smtp_port), ("sink", 2501))
         self.assertEqual((config.bcrypt_cost, config.reset_ttl), (12, 3600))
-        self.assertEqual((config.jobs, config.job_interval), (False, 60))
+        self.assertEqual((config.jobs, config.job_interval), (False, 5))
 
     def test_secrets_are_not_shown(self):
         self.assertNotIn("hush", repr(Config.from_environment(self.environment)))

@@ -68,7 +68,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		SMTPAddr:     env.address("SMTP_ADDR"),
 		HookURL:      env.url("HOOK_URL", "http"),
 		Jobs:         env.boolean("JOBS", false),
-		JobInterval:  env.seconds("JOB_INTERVAL", 60),
+		JobInterval:  env.seconds("JOB_INTERVAL", 5),
 		Settings: Settings{
 			SessionTTL: env.seconds("SESSION_TTL", 3600),
 			ResetTTL:   env.seconds("RESET_TTL", 3600),

@@ -44,7 +44,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	assert.Equal(t, time.Hour, config.ResetTTL)
 	assert.Equal(t, 12, config.BcryptCost)
 	assert.False(t, config.Jobs)
-	assert.Equal(t, time.Minute, config.JobInterval)
+	assert.Equal(t, 5*time.Second, config.JobInterval)
 
 	postgres := config.Database.ConnConfig
 	assert.Equal(t, "postgres:5432 go p2k16", postgres.Host+":5432 "+postgres.User+" "+postgres.Database)

@@ -4,21 +4,21 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/cutover-dev/cutover/internal/goapp/store"
 )
 
-// The job is allowed more time than a request: nobody waits for it.
-const jobTimeout = 30 * time.Second
+// The database gives up a run before this process does.
+const jobTimeout = store.RunLimit + 2*time.Second
 
-// expireAtOnce is how many memberships one transaction ends.
-const expireAtOnce = 1000
-
-// expiry ends memberships whose last day is over.
+// expiry ends memberships whose last day is over, if it is time for it and
+// this system's job.
 type expiry interface {
-	ExpireMemberships(ctx context.Context, limit int64) (int, error)
+	ExpireMemberships(ctx context.Context) (int64, error)
 }
 
-// runJobs does what has to be done regularly, now and at every tick, until the
-// context ends.
+// runJobs looks whether there is something to do, now and at every tick, until
+// the context ends.
 func runJobs(ctx context.Context, job expiry, interval time.Duration, log *slog.Logger) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -33,21 +33,13 @@ func runJobs(ctx context.Context, job expiry, interval time.Duration, log *slog.
 }
 
 func expireMemberships(ctx context.Context, job expiry, log *slog.Logger) {
-	for ctx.Err() == nil {
-		bounded, cancel := context.WithTimeout(ctx, jobTimeout)
-		expired, err := job.ExpireMemberships(bounded, expireAtOnce)
-		cancel()
-		if err != nil {
-			if ctx.Err() == nil {
-				log.ErrorContext(ctx, "memberships could not be expired", "error", err.Error())
-			}
-			return
-		}
-		if expired > 0 {
-			log.InfoContext(ctx, "memberships expired", "count", expired)
-		}
-		if expired < expireAtOnce {
-			return
-		}
+	bounded, cancel := context.WithTimeout(ctx, jobTimeout)
+	defer cancel()
+	switch expired, err := job.ExpireMemberships(bounded); {
+	case ctx.Err() != nil: // it was told to stop
+	case err != nil:
+		log.ErrorContext(ctx, "memberships could not be expired", "error", err.Error())
+	case expired > 0:
+		log.InfoContext(ctx, "memberships expired", "count", expired)
 	}
 }

@@ -67,10 +67,11 @@ func secretList() []secret {
 	}
 }
 
-// owners are the users that the services run as; the compose file and the
-// Dockerfiles name the same numbers.
+// owners are the users, with groups of the same numbers, that the services run
+// as; the compose file and the Dockerfiles name them too. Only the guard runs as
+// another user, nginx's, and reads its secrets by a group that nginx is not in.
 func owners() map[string]int {
-	return map[string]int{"nginx": 10100, "guard": 10100, "flask": 10101, "goapp": 10102, "postgres": 10103, "redis": 10104}
+	return map[string]int{"nginx": 10100, "guard": 10107, "flask": 10101, "goapp": 10102, "postgres": 10103, "redis": 10104}
 }
 
 func (s *Stack) secretsVolume() string { return s.settings.Project + "_secrets" }
@@ -143,7 +144,7 @@ func newSecret() string {
 }
 
 // packSecrets makes the volume's content: a folder a service that only its
-// user may enter.
+// user and group may enter.
 func packSecrets(secrets Secrets) (io.Reader, error) {
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
@@ -156,7 +157,7 @@ func packSecrets(secrets Secrets) (io.Reader, error) {
 		return err
 	}
 	for service, owner := range owners() {
-		if err := write(service+"/", tar.TypeDir, 0o700, owner, ""); err != nil {
+		if err := write(service+"/", tar.TypeDir, 0o750, owner, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -166,7 +167,7 @@ func packSecrets(secrets Secrets) (io.Reader, error) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if err := write(name, tar.TypeReg, 0o400, owners()[path.Dir(name)], secrets[name]); err != nil {
+		if err := write(name, tar.TypeReg, 0o440, owners()[path.Dir(name)], secrets[name]); err != nil {
 			return nil, err
 		}
 	}

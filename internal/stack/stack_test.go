@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,11 +79,15 @@ func TestSecretsArePackedForTheirOwnersAlone(t *testing.T) {
 		}
 		require.NoError(t, err)
 		assert.NotZero(t, header.Uid, header.Name)
+		assert.Equal(t, header.Uid, header.Gid, header.Name)
+		if service, _, _ := strings.Cut(header.Name, "/"); service != "guard" {
+			assert.NotEqual(t, owners()["guard"], header.Gid, header.Name)
+		}
 		if header.Typeflag == tar.TypeDir {
-			assert.EqualValues(t, 0o700, header.Mode, header.Name)
+			assert.EqualValues(t, 0o750, header.Mode, header.Name)
 			continue
 		}
-		assert.EqualValues(t, 0o400, header.Mode, header.Name)
+		assert.EqualValues(t, 0o440, header.Mode, header.Name)
 		value, err := io.ReadAll(archive)
 		require.NoError(t, err)
 		found[header.Name] = string(value)

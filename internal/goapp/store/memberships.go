@@ -36,38 +36,24 @@ func (s *Store) Memberships(ctx context.Context, account *int64, part Window) (f
 	return found, total, s.send(ctx, batch)
 }
 
-// ExpireMemberships ends at most limit memberships whose last day in Oslo is
-// over, and says how many it ended. Where both systems do so at the same
-// moment, one leaves it to the other.
-func (s *Store) ExpireMemberships(ctx context.Context, limit int64) (int, error) {
-	var expired []expiredRow
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		mine, err := scalar[bool](ctx, tx, pgx.ErrNoRows, `select pg_try_advisory_xact_lock(hashtext('expire memberships'))`)
-		if err != nil || !mine {
-			return err
-		}
-		expired, err = all[expiredRow](ctx, tx, `
-			update memberships set status = 'expired'
-			where id in (
-				select id from memberships
+// ExpireMemberships ends the memberships whose last day in Oslo is over, if it
+// is for this process to do so now, and says how many it ended.
+func (s *Store) ExpireMemberships(ctx context.Context) (expired int64, err error) {
+	err = s.runJob(ctx, "expire-memberships", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			with expired as (
+				update memberships set status = 'expired'
 				where status = 'active' and ends_on < (now() at time zone 'Europe/Oslo')::date
-				order by id limit $1 for update skip locked)
-			returning id, account_id`, limit)
-		if err != nil {
-			return err
-		}
-		batch := &pgx.Batch{}
-		for _, row := range expired {
-			batch.Queue(`insert into events (system, action, details) values ($1, 'membership.expire', $2)`,
-				system, map[string]any{"membership": row.ID, "account": row.AccountID})
-		}
-		return tx.SendBatch(ctx, batch).Close()
+				returning id, account_id
+			)
+			insert into events (system, action, details)
+			select $1, 'membership.expire', jsonb_build_object('membership', id, 'account', account_id)
+			from expired order by id`, system)
+		expired = tag.RowsAffected()
+		return err
 	})
-	return len(expired), classify(err)
-}
-
-// Private
-
-type expiredRow struct {
-	ID, AccountID int64
+	if err != nil {
+		return 0, err
+	}
+	return expired, nil
 }
