@@ -220,6 +220,8 @@ type status struct {
 	Latched    bool
 	Generation uint64
 	Home       string
+	Phase      string
+	Step       string
 	Routes     []struct {
 		Name     string
 		Weight   float64

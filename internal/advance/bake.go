@@ -21,6 +21,7 @@ const (
 	// which still count for the weights from before it.
 	oldRequests = 5 * time.Second
 	pollEvery   = 100 * time.Millisecond
+	longestBake = 3 // times its length
 )
 
 // startOfBake reads the counters once no request is under way any more that
@@ -60,7 +61,8 @@ func oldest(counters edge.Counters) float64 {
 }
 
 // bake watches a step for its time, and breaks off when somebody takes it back
-// or pauses it.
+// or pauses it. If its gates have no answer by then, for want of requests, it
+// goes on for up to three times as long.
 func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Counters) (*gate.Bake, error) {
 	length := time.Duration(step.Bake * float64(time.Second))
 	if a.Bake != nil && length > 0 {
@@ -74,9 +76,11 @@ func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Count
 	begun := time.Now()
 	over := time.NewTimer(length)
 	defer over.Stop()
+	longest := time.NewTimer(longestBake * length)
+	defer longest.Stop()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for ended := false; ; {
+	for long, ended := false, false; ; {
 		counters, err := a.Edge.Counters(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("the edge's counters cannot be read: %w", err)
@@ -89,14 +93,24 @@ func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Count
 		if err != nil {
 			return nil, err
 		}
-		if err := a.failing(ctx, step, state, found); err != nil {
+		lacking, err := a.judge(ctx, step, state, found)
+		if err != nil {
 			return nil, err
 		}
-		event.Work(a.Events, subject, fmt.Sprintf("bakes %s of %s: %s", time.Since(begun).Round(time.Second), length, seen(*found)))
+		if long && lacking == "" {
+			return found, nil
+		}
+		text := fmt.Sprintf("bakes %s of %s: %s", time.Since(begun).Round(time.Second), length, seen(*found))
+		if long {
+			text = fmt.Sprintf("bakes on, %s of at most %s: %s", time.Since(begun).Round(time.Second), longestBake*length, lacking)
+		}
+		event.Work(a.Events, subject, text)
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-over.C:
+			long = true
+		case <-longest.C:
 			ended = true
 		case <-ticker.C:
 		}
@@ -119,19 +133,25 @@ func (a *Advance) stillOurs(ctx context.Context, step rollout.Step) (rollout.Sta
 	return state, nil
 }
 
-// failing breaks a bake off as soon as go fails too much: nobody has to suffer
-// for the rest of it.
-func (a *Advance) failing(ctx context.Context, step rollout.Step, state rollout.State, bake *gate.Bake) error {
+// judge asks the gates that judge a bake while it goes on. It breaks it off as
+// soon as go fails too much: nobody has to suffer for the rest of it. What it
+// returns is why one has no answer yet, of those that nobody has acknowledged.
+func (a *Advance) judge(ctx context.Context, step rollout.Step, state rollout.State, bake *gate.Bake) (lacking string, err error) {
 	for _, name := range step.After {
 		g, _ := a.Plan.Gate(name)
-		if g.Errors == nil {
+		if !g.OnBake() {
 			continue
 		}
-		if result := a.Gates.Check(ctx, g, state, bake); result.Verdict == rollout.Fail {
-			return &Stopped{Step: step.Name, Applied: true, Verdict: rollout.Fail, Gates: []gate.Result{result}}
+		result := a.Gates.Check(ctx, g, state, bake)
+		_, before := state.Acknowledged(name, a.Context)
+		switch {
+		case result.Verdict == rollout.Fail && g.Errors != nil:
+			return "", &Stopped{Step: step.Name, Applied: true, Verdict: rollout.Fail, Gates: []gate.Result{result}}
+		case result.Verdict == rollout.Inconclusive && a.Acks[name] == "" && !before:
+			lacking = gate.Reason(result)
 		}
 	}
-	return nil
+	return lacking, nil
 }
 
 // seen is what a bake has brought so far, in a few words.
