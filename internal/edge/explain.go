@@ -123,7 +123,7 @@ func (r *Router) exception(system System, person Person) string {
 		list, entries = "last", r.table.Last
 	}
 	if person.Visitor == "" && slices.ContainsFunc(entries, func(entry string) bool { return strings.HasPrefix(entry, visitorEntry) }) {
-		return fmt.Sprintf("; but for the browsers that the plan has go %s", list)
+		return fmt.Sprintf("; except in the browsers that the plan has go %s", list)
 	}
 	return ""
 }

@@ -50,9 +50,9 @@ func TestExplaining(t *testing.T) {
 		{"a first visitor", edge.Route{Weight: 1, By: edge.ByUserID}, edge.Table{First: named[:1], Last: named[1:]},
 			edge.Person{Visitor: someVisitor, User: "42"}, edge.Go, -1, "the plan has visitor:" + someVisitor + " go first"},
 		{"a user whose browser may be named", edge.Route{Weight: 1}, edge.Table{First: named[1:], Last: named[:1]}, edge.Person{User: "42"},
-			edge.Go, -1, "the plan has user:42 go first; but for the browsers that the plan has go last"},
+			edge.Go, -1, "the plan has user:42 go first; except in the browsers that the plan has go last"},
 		{"a bucket whose browser may be named", edge.Route{Weight: 1000, By: edge.ByUserIDDigit}, edge.Table{First: named[:1]}, edge.Person{User: "7"},
-			edge.Python, 7000, "by the last digit of user 7: bucket 7000, not below 1000 (10 %); but for the browsers that the plan has go first"},
+			edge.Python, 7000, "by the last digit of user 7: bucket 7000, not below 1000 (10 %); except in the browsers that the plan has go first"},
 	} {
 		table := tableOf(c.route)
 		table.Latched, table.First, table.Last = c.lists.Latched, c.lists.First, c.lists.Last
