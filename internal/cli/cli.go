@@ -28,6 +28,7 @@ type Env struct {
 	Stderr   io.Writer
 	Getenv   func(string) string
 	Terminal bool // whether Stderr is one
+	Screen   bool // whether Stdout is one
 }
 
 // Run executes one command line and returns the exit code.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -85,6 +86,21 @@ func eventLine(e rollout.Event) string {
 		}
 	case rollout.ActionResume:
 		what = "released the latch"
+		if e.Before.Paused {
+			what = "ended the pause"
+		}
+	case rollout.ActionPause:
+		what = "paused the migration"
+	case rollout.ActionBegin:
+		what = "began the step " + e.After.Progress.Step
+		if changes := weightChanges(e.Before, e.After); len(changes) > 0 {
+			what += ", which moves " + strings.Join(changes, ", ")
+		}
+		what += acknowledged(e)
+	case rollout.ActionComplete:
+		what = "completed the step " + e.After.Step + acknowledged(e)
+	case rollout.ActionFinding:
+		what = "recorded a finding"
 	case rollout.ActionRoute, rollout.ActionReconcile:
 		what = "changed nothing that carries traffic"
 		if changes := weightChanges(e.Before, e.After); len(changes) > 0 {
@@ -96,6 +112,21 @@ func eventLine(e rollout.Event) string {
 		line += ": " + printable(e.Reason)
 	}
 	return line
+}
+
+// acknowledged tells what a person took responsibility for, to follow another
+// text.
+func acknowledged(e rollout.Event) string {
+	var said []string
+	for _, ack := range e.After.Acks {
+		if !slices.Contains(e.Before.Acks, ack) {
+			said = append(said, fmt.Sprintf("%s (%s)", ack.Gate, printable(ack.Reason)))
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return "; acknowledged " + strings.Join(said, ", ")
 }
 
 // printable keeps what others wrote from speaking to the terminal.

@@ -22,7 +22,7 @@ func newResumeCommand(o *options) *cobra.Command {
 	c := &resumeCommand{options: o}
 	cmd := &cobra.Command{
 		Use:   "resume",
-		Short: "Release the latch after a rollback; all traffic stays on python",
+		Short: "Release the latch after a rollback, or a pause; traffic stays as it is",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
@@ -60,8 +60,11 @@ func (c *resumeCommand) run(ctx context.Context) (err error) {
 		return refused(err)
 	}
 	sentence := fmt.Sprintf("The latch is released; everything is on %s (generation %d).", moved.State.Home, moved.State.Generation)
-	if moved.Event == nil {
-		sentence = "Nothing was latched."
+	switch {
+	case moved.Event == nil:
+		sentence = "Nothing was latched or paused."
+	case moved.Event.Before.Paused:
+		sentence = fmt.Sprintf("The migration goes on (generation %d); traffic is as it was.", moved.State.Generation)
 	}
 	return c.print(moved, sentence)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/rollout"
 	"github.com/cutover-dev/cutover/internal/stack"
 )
 
@@ -82,6 +83,9 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if err := s.FindLost(ctx); err != nil {
 		s.Warn("containers", "they could not be looked through: "+err.Error())
 	}
+	if err := c.checkWayBack(ctx, s); err != nil {
+		return err
+	}
 	// Traffic needs something to go to. With --force it moves all the same,
 	// and without nginx the rollback is recorded for the time when it is back.
 	if err := s.EnsureStarted(ctx, "flask"); err != nil && !c.force {
@@ -102,6 +106,20 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 		return exitError{ExitRollback, errors.Join(errors.New(notApplied(result)), edge)}
 	}
 	return c.print(result, c.sentence(result))
+}
+
+// checkWayBack refuses before anything is touched what the guard would refuse
+// later. A guard that does not answer is asked again where it matters.
+func (c *rollbackCommand) checkWayBack(ctx context.Context, s *stack.Stack) error {
+	client := guardClient(s)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, guardPatience)
+	defer cancel()
+	status, err := client.Status(ctx)
+	if err != nil || status.State.OneWay == "" {
+		return nil
+	}
+	return exitError{ExitRefused, fmt.Errorf("nothing was moved: there is no way back, because the step %s was begun, which is one-way", status.State.OneWay)}
 }
 
 // runBreakGlass switches nginx itself. The guard finds that out by itself; it
@@ -273,6 +291,9 @@ func rollbackFailed(err error) error {
 	var api *control.Error
 	if errors.As(err, &api) && api.Code == control.LegacySilent {
 		return exitError{ExitRollback, fmt.Errorf("nothing was moved: %s; --force moves traffic all the same", strings.TrimRight(api.Message, "."))}
+	}
+	if errors.As(err, &api) && api.Code == rollout.NoWayBack {
+		return exitError{ExitRefused, err}
 	}
 	return exitError{ExitRollback, err}
 }

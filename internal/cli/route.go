@@ -85,6 +85,13 @@ func (c *routeCommand) run(ctx context.Context, name, text string) (err error) {
 	if moved.Event != nil {
 		sentence = fmt.Sprintf("%s: %s %% → %s %% on Go (generation %d).", name, weightOf(moved.Event.Before, name), weight, moved.State.Generation)
 	}
+	if moved.Event != nil {
+		for _, change := range weightChanges(moved.Event.Before, moved.Event.After) {
+			if !strings.HasPrefix(change, name+" ") {
+				sentence += "\nMoves together with it: " + change + "."
+			}
+		}
+	}
 	return c.print(moved, sentence)
 }
 

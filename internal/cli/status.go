@@ -26,6 +26,12 @@ type statusDocument struct {
 	Plan          string          `json:"plan"`
 	Phase         string          `json:"phase"`
 	Step          string          `json:"step"`
+	Progress      *progressStatus `json:"progress"` // the step under way; null for none
+	Next          *nextStatus     `json:"next"`     // null when every step is done, or where it is not known
+	Paused        bool            `json:"paused"`
+	PauseReason   string          `json:"pause_reason"`
+	OneWay        string          `json:"one_way"` // the step after which there is no way back, once it was begun
+	Jobs          []jobStatus     `json:"jobs"`
 	Latched       bool            `json:"latched"`
 	LatchReason   string          `json:"latch_reason"`
 	Home          string          `json:"home"`
@@ -59,6 +65,28 @@ type ownedStatus struct {
 	Follows string `json:"follows"`
 }
 
+// progressStatus is a step that was begun and is not completed yet.
+type progressStatus struct {
+	Phase string       `json:"phase"`
+	Step  string       `json:"step"`
+	Since rollout.Time `json:"since"`
+	Actor string       `json:"actor"`
+}
+
+// nextStatus is the step that comes next, or that is under way, and the gates
+// that it asks for now.
+type nextStatus struct {
+	Step  string   `json:"step"`
+	Label string   `json:"label"`
+	Gates []string `json:"gates"`
+}
+
+type jobStatus struct {
+	Name     string `json:"name"`
+	Owner    string `json:"owner"`
+	Assigned bool   `json:"assigned"` // the database has it so
+}
+
 type serviceStatus struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`
@@ -76,13 +104,26 @@ type guardStatus struct {
 // statusPatience is how long a guard may take to say how it is.
 const statusPatience = 3 * time.Second
 
+type statusCommand struct {
+	*options
+	watch bool
+}
+
 func newStatusCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	c := &statusCommand{options: o}
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show where the migration stands and how the services are",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return o.printStatus(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.watch {
+				return c.follow(cmd.Context())
+			}
+			return c.printStatus(cmd.Context())
+		},
 	}
+	cmd.Flags().BoolVar(&c.watch, "watch", false, "go on showing it, every second, until interrupted")
+	return cmd
 }
 
 func (o *options) printStatus(ctx context.Context) error {
@@ -102,7 +143,7 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 	if err != nil {
 		return statusDocument{}, err
 	}
-	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}, Owned: []ownedStatus{}}
+	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}, Owned: []ownedStatus{}, Jobs: []jobStatus{}}
 	for _, service := range services {
 		document.Services = append(document.Services, serviceStatus{Name: service.Name, State: service.State, Health: service.Health})
 	}
@@ -122,6 +163,12 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 		document.BreakGlass.InEffect = o.glassInEffect(ctx, s)
 	}
 	document.setState(status.State, status.Measured)
+	for _, job := range status.State.Jobs {
+		document.Jobs = append(document.Jobs, jobStatus{Name: job.Name, Owner: string(job.Owner), Assigned: status.JobsAssigned})
+	}
+	if steps, err := client.Plan(ctx); err == nil {
+		document.setNext(status.State, steps)
+	}
 	return document, nil
 }
 
@@ -155,8 +202,28 @@ func (o *options) statusFromEdge(s *stack.Stack, document *statusDocument) {
 	}
 }
 
+// setNext tells which step comes next, and what it asks for.
+func (d *statusDocument) setNext(state rollout.State, steps rollout.Plan) {
+	i := state.Next(steps)
+	if i >= len(steps.Steps) {
+		return
+	}
+	step := steps.Steps[i]
+	d.Next = &nextStatus{Step: step.Name, Label: string(step.Label), Gates: step.Before}
+	if state.Progress != nil {
+		d.Next.Gates = step.After
+	}
+	if d.Next.Gates == nil {
+		d.Next.Gates = []string{}
+	}
+}
+
 func (d *statusDocument) setState(state rollout.State, measured map[string]*float64) {
 	d.Plan, d.Phase, d.Step = state.Plan.Name, state.Phase, state.Step
+	if p := state.Progress; p != nil {
+		d.Progress = &progressStatus{Phase: p.Phase, Step: p.Step, Since: p.Since, Actor: p.Actor}
+	}
+	d.Paused, d.PauseReason, d.OneWay = state.Paused, state.PauseReason, state.OneWay
 	d.Latched, d.LatchReason = state.Latched, state.LatchReason
 	d.Home, d.Generation = string(state.Home), state.Generation
 	for _, route := range state.Table().Routes {
@@ -181,6 +248,9 @@ func (d *statusDocument) addRoute(route edge.Route, measured *float64) {
 func (d *statusDocument) text() string {
 	var out strings.Builder
 	fmt.Fprintln(&out, d.sentence())
+	if position := d.position(); position != "" {
+		fmt.Fprintln(&out, position)
+	}
 	fmt.Fprintln(&out)
 	table := tabwriter.NewWriter(&out, 0, 4, 3, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ROUTE\tPREFIX\tON GO\tMEASURED")
@@ -239,9 +309,57 @@ func (d *statusDocument) writeOwned(out io.Writer) {
 	}
 }
 
+// position tells how far the plan is, and what comes next.
+func (d *statusDocument) position() string {
+	if d.Phase == "" || !d.Guard.Reachable {
+		return ""
+	}
+	text := fmt.Sprintf("Phase %s, %s.", d.Phase, after(d.Step))
+	if d.Progress != nil {
+		text = fmt.Sprintf("Phase %s: the step %s is under way since %s, begun by %s.",
+			d.Phase, d.Progress.Step, d.Progress.Since.Local().Format("15:04:05"), printable(d.Progress.Actor))
+	}
+	switch {
+	case d.OneWay != "":
+		text += fmt.Sprintf(" There is no way back since %s.", d.OneWay)
+	case d.Home == string(edge.Go):
+		text += " Python is stopped; cutover rollback starts it again."
+	}
+	switch {
+	case d.Latched || d.Paused:
+	case d.Next == nil:
+		text += " Every step is done."
+	case d.Progress != nil:
+		text += fmt.Sprintf("\nIt goes on with cutover advance: its bake, then %s.", gatesText(d.Next.Gates))
+	default:
+		text += fmt.Sprintf("\nNext is %s (%s), after %s: cutover advance", d.Next.Step, d.Next.Label, gatesText(d.Next.Gates))
+	}
+	for _, job := range d.Jobs {
+		text += fmt.Sprintf("\nThe job %s is done by %s", job.Name, job.Owner)
+		if !job.Assigned {
+			text += ", but the database does not know yet"
+		}
+		text += "."
+	}
+	return text
+}
+
+func gatesText(names []string) string {
+	switch len(names) {
+	case 0:
+		return "no gates"
+	case 1:
+		return "the gate " + names[0]
+	}
+	return fmt.Sprintf("the gates %s and %s", strings.Join(names[:len(names)-1], ", "), names[len(names)-1])
+}
+
 // sentence is the state in one line, what matters most first.
 func (d *statusDocument) sentence() string {
 	where := "everything is on " + d.Home
+	if d.Home == string(edge.Go) {
+		where = "everything is on go, for good"
+	}
 	if d.Home == "" {
 		return fmt.Sprintf("%s: where traffic goes is unknown, because neither guard nor edge answers.", d.Project) + d.troubles()
 	}
@@ -251,7 +369,7 @@ func (d *statusDocument) sentence() string {
 			moved = append(moved, fmt.Sprintf("%s %s", route.Name, percent(route.Weight)))
 		}
 	}
-	if len(moved) > 0 {
+	if len(moved) > 0 && d.Home == string(edge.Python) {
 		where = "on Go: " + strings.Join(moved, ", ")
 	}
 	return fmt.Sprintf("%s: %s (generation %d).", d.Project, where, d.Generation) + d.troubles()
@@ -263,7 +381,13 @@ func (d *statusDocument) troubles() string {
 	if d.Latched {
 		text += fmt.Sprintf("\nLatched since a rollback: %s. When the cause is mended: cutover resume --reason …", printable(strings.TrimRight(d.LatchReason, ".")))
 	}
+	if d.Paused {
+		text += fmt.Sprintf("\nPaused: %s. To go on: cutover resume --reason …", printable(strings.TrimRight(d.PauseReason, ".")))
+	}
 	for _, service := range d.Services {
+		if service.Name == "flask" && d.Home == string(edge.Go) {
+			continue // it was stopped on purpose
+		}
 		if service.State != "running" || service.Health == "unhealthy" {
 			text += fmt.Sprintf("\nThe service %s %s.%s", service.Name, condition(service), d.consequence(service.Name))
 		}

@@ -22,14 +22,19 @@ type Operation struct {
 	From    string `json:"from"`
 	To      string `json:"to"`
 	Cause   string `json:"cause"`
+	SQL     string `json:"sql,omitempty"` // that is run
 }
 
 // String is the operation in one line.
 func (o Operation) String() string {
+	text := fmt.Sprintf("%s %s: %s → %s (%s)", o.Kind, o.Subject, o.From, o.To, o.Cause)
 	if o.From == "" {
-		return fmt.Sprintf("%s %s (%s)", o.Kind, o.Subject, o.Cause)
+		text = fmt.Sprintf("%s %s (%s)", o.Kind, o.Subject, o.Cause)
 	}
-	return fmt.Sprintf("%s %s: %s → %s (%s)", o.Kind, o.Subject, o.From, o.To, o.Cause)
+	if o.SQL != "" {
+		text += ": " + o.SQL
+	}
+	return text
 }
 
 // Preview is what the steps from the next one on, up to a last one with it,
@@ -42,7 +47,7 @@ func (s State) Preview(plan Plan, last int) []Preview {
 		previews = append(previews, Preview{
 			Step:       step,
 			Resumes:    s.Progress != nil && s.Progress.Step == step.Name,
-			Operations: difference(now, next, step),
+			Operations: plan.withSQL(difference(now, next, step)),
 			Before:     now.routes,
 			After:      next.routes,
 		})
@@ -52,6 +57,17 @@ func (s State) Preview(plan Plan, last int) []Preview {
 }
 
 // Private
+
+func (p Plan) withSQL(operations []Operation) []Operation {
+	for i, operation := range operations {
+		for _, job := range p.Jobs {
+			if operation.Kind == "job" && operation.Subject == job.Name {
+				operations[i].SQL = job.Assign
+			}
+		}
+	}
+	return operations
+}
 
 // difference lists the operations that lead from one target to the next, in
 // the order in which they take effect.
