@@ -98,7 +98,7 @@ func (c *Checker) answer(ctx context.Context, g plan.Gate, state rollout.State, 
 	case g.Idle != nil:
 		return c.idle(ctx, g.Name, *g.Idle, state)
 	case g.Stopped != nil:
-		return c.stopped(ctx, state)
+		return c.stopped(ctx)
 	case g.Archived != nil:
 		return c.archived(ctx)
 	case g.SQL != nil:

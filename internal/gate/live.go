@@ -148,13 +148,13 @@ func (c *Checker) armed(ctx context.Context) answer {
 	return pass(nil, "the guard watches and is armed")
 }
 
-func (c *Checker) stopped(ctx context.Context, state rollout.State) answer {
+func (c *Checker) stopped(ctx context.Context) answer {
 	return eventually(ctx, settle, func(ctx context.Context) answer {
 		facts, err := c.Sources.Services.Facts(ctx)
 		if err != nil {
 			return unknown(nil, "the engine does not say how the services are: %s", err)
 		}
-		evidence := map[string]any{"home": state.Home}
+		evidence := map[string]any{}
 		for _, fact := range facts {
 			if fact.System != edge.Python {
 				continue
@@ -164,10 +164,20 @@ func (c *Checker) stopped(ctx context.Context, state rollout.State) answer {
 				return fail(evidence, "python is %s", fact.State)
 			}
 		}
-		if state.Home != edge.Go {
-			return fail(evidence, "the edge's home is %s", state.Home)
+		table, err := c.Sources.Edge.Table(ctx)
+		if err != nil {
+			return unknown(evidence, "the edge's table cannot be read: %s", err)
 		}
-		return pass(evidence, "python is stopped, and the edge's home is go")
+		evidence["home"] = table.Home
+		if table.Home != edge.Go {
+			return fail(evidence, "the edge's home is %s", table.Home)
+		}
+		for _, route := range table.Routes {
+			if route.Pin == edge.Python || route.Pin == "" && route.Follows == "" && route.Weight < edge.AllGo {
+				return fail(evidence, "the route %s still leads to python", route.Name)
+			}
+		}
+		return pass(evidence, "python is stopped, the edge's home is go, and no route leads to python")
 	})
 }
 

@@ -20,11 +20,14 @@ func Reference() string {
 	describe(&out, "The file", tree)
 	definitions, _ := tree["$defs"].(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(definitions)) {
-		if definition, _ := definitions[name].(map[string]any); definition["properties"] != nil {
+		definition, _ := definitions[name].(map[string]any)
+		switch {
+		case definition["properties"] != nil:
 			describe(&out, name, definition)
+		case definition["description"] != nil:
+			fmt.Fprintf(&out, "\n## %s\n\n%s: %s\n", name, typeName(definition), definition["description"])
 		}
 	}
-	out.WriteString("\n## duration\n\nA number with its unit: `500ms`, `30s`, `5m`, `24h`.\n")
 	return out.String()
 }
 
