@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	assignEvery   = time.Second
+	lookEvery     = 200 * time.Millisecond // for other owners
 	assignTimeout = 5 * time.Second
+	// retryAfter is how long a database that failed is left alone.
+	retryAfter = time.Second
 	// assignAgain is how often what is right is said again, in case somebody
 	// changed the database by hand.
 	assignAgain = 30 * time.Second
@@ -30,13 +32,14 @@ type jobsSeen struct {
 // context ends. A database that is away gets it when it is back: that is never
 // waited for.
 func (w *Writer) KeepJobs(ctx context.Context, assign Assign) {
-	ticker := time.NewTicker(assignEvery)
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	var said time.Time
 	for {
 		state := w.State()
 		_, problem := w.JobsAssigned()
-		if !slices.Equal(w.jobsAssigned(), state.Jobs) || problem != "" || time.Since(said) >= assignAgain {
+		due := !slices.Equal(w.jobsAssigned(), state.Jobs) && (problem == "" || time.Since(said) >= retryAfter)
+		if due || time.Since(said) >= assignAgain {
 			w.assignJobs(ctx, assign, state)
 			said = time.Now()
 		}
