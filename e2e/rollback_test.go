@@ -89,10 +89,12 @@ func TestBadRequestsAreRefused(t *testing.T) {
 	}
 	assert.Equal(t, before.Generation, env.status(t).Generation, "nothing was changed")
 
-	run := runCommand(t.Context(), freePorts, "--project", "no-such-environment", "status")
-	assert.Equal(t, 5, run.code)
-	assert.Contains(t, run.stderr, "no-such-environment")
-	run = runCommand(t.Context(), freePorts, "--project", "No Name", "status")
+	for _, args := range [][]string{{"status"}, {"route", "users", "5"}, {"rollback"}, {"resume", "--reason", "x"}, {"events"}, {"plan"}, {"db", "seed"}} {
+		run := runCommand(t.Context(), freePorts, append([]string{"--project", "no-such-environment"}, args...)...)
+		assert.Equal(t, 2, run.code, "%v: %s", args, run.stderr)
+		assert.Contains(t, run.stderr, "--project no-such-environment: there is no environment of this name", "%v", args)
+	}
+	run := runCommand(t.Context(), freePorts, "--project", "No Name", "status")
 	assert.Equal(t, 2, run.code)
 }
 

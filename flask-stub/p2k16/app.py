@@ -13,9 +13,8 @@ from p2k16.jobs import Expiry
 from p2k16.logins import Logins
 from p2k16.mail import Mail
 from p2k16.memberships import Memberships
+from p2k16.requests import MAX_BODY_BYTES, Request
 from p2k16.tools import Tools
-
-MAX_BODY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Process:
 def create_app(config: Config) -> Flask:
     """Returns the application; it connects to nothing yet."""
     app = Flask(__package__)
+    app.request_class = Request
     app.config.update(
         SECRET_KEY=config.secret_key,
         SESSION_COOKIE_NAME="session_id",

@@ -75,7 +75,7 @@ func newRoot(env Env) *cobra.Command {
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	flags := root.PersistentFlags()
-	flags.StringVar(&o.project, "project", cmp.Or(env.Getenv("CUTOVER_PROJECT"), "cutover"), "name of the environment; several can run side by side")
+	flags.StringVar(&o.project, "project", cmp.Or(env.Getenv("CUTOVER_PROJECT"), stack.DefaultProject), "name of the environment; several can run side by side")
 	flags.StringVar(&o.planFile, "plan", "", "plan `file` (default $CUTOVER_PLAN, ./cutover.yaml, fixtures/p2k16/cutover.yaml)")
 	flags.StringVar(&o.progress, "progress", string(event.Auto), "how progress is shown on stderr: auto, tty, plain, json, quiet")
 	flags.BoolVar(&o.json, "json", false, "print the result as one JSON document on stdout")

@@ -73,6 +73,21 @@ func TestUsageErrorsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Without an engine every command that needs one says so, and which one it
+// looked for.
+func TestAwayEngineEndsWith5(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nonexistent")
+	for _, args := range [][]string{
+		{"doctor"}, {"up"}, {"down"}, {"status"}, {"route", "users", "5"}, {"rollback"}, {"rollback", "--break-glass"},
+		{"resume", "--reason", "x"}, {"events"}, {"plan"}, {"plan", "--adopt"}, {"db", "seed"},
+	} {
+		code, out, stderr := run(t, args...)
+		assert.Equal(t, ExitUnavailable, code, "%v: %s", args, stderr)
+		assert.Contains(t, stderr, "/nonexistent", "%v", args)
+		assert.Empty(t, out, "%v", args)
+	}
+}
+
 func TestInterruptedCommandEndsWith130(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -95,6 +110,8 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("x: %w", engine.ErrUnavailable), ExitUnavailable},
 		{fmt.Errorf("x: %w", stack.ErrUnhealthy), ExitUnavailable},
 		{fmt.Errorf("x: %w", stack.ErrNotRunning), ExitUnavailable},
+		{unanswered(fmt.Errorf("x: %w", &stack.NotRunningError{Project: "p"})), ExitUnavailable},
+		{unanswered(fmt.Errorf("x: %w", &stack.NotRunningError{Project: "p", Unknown: true})), ExitUsage},
 		{api(rollout.Invalid), ExitUsage},
 		{api(rollout.UnknownRoute), ExitUsage},
 		{api(rollout.Stale), ExitRefused},

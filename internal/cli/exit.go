@@ -62,7 +62,7 @@ func refused(err error) error {
 func unanswered(err error) error {
 	var stopped *stack.NotRunningError
 	if errors.As(err, &stopped) {
-		return exitError{ExitUnavailable, stopped}
+		return stopped
 	}
 	if !unreachable(err) {
 		return err

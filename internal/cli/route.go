@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -72,7 +73,8 @@ func (c *routeCommand) run(ctx context.Context, name, text string) (err error) {
 	if c.seen {
 		generation = c.generation
 	}
-	if !c.force && weight > weightOf(before.State, name) && !s.Answers(ctx, "goapp") {
+	known := slices.ContainsFunc(before.State.Routes, func(route rollout.Route) bool { return route.Name == name })
+	if !c.force && known && weight > weightOf(before.State, name) && !s.Answers(ctx, "goapp") {
 		return exitError{ExitRefused, errors.New("nothing was moved: Go does not answer (cutover status shows how it is); --force moves traffic to it all the same")}
 	}
 	moved, err := client.Route(ctx, control.RouteRequest{

@@ -36,8 +36,33 @@ func (a answer) write(w http.ResponseWriter) {
 }
 
 // redirect has no body: nobody sees it.
-func redirect(status int, location string) answer {
-	return answer{status: status, header: map[string]string{"Location": location}}
+func redirect(status int, to string) answer {
+	return answer{status: status, header: map[string]string{"Location": location(to)}}
+}
+
+// unquoted are the characters, letters and digits aside, that an address may
+// hold as they are. (The legacy system quotes the others, brackets too.)
+const unquoted = "%!$&'()*+,/:;=@-._~?#"
+
+// location writes an address as the legacy system does: what may not stand in
+// it is quoted, and an empty query or fragment is left out.
+func location(address string) string {
+	address, fragment, _ := strings.Cut(address, "#")
+	path, query, _ := strings.Cut(address, "?")
+	var b strings.Builder
+	for _, part := range []struct{ mark, text string }{{"", path}, {"?", query}, {"#", fragment}} {
+		if part.text != "" {
+			b.WriteString(part.mark)
+		}
+		for _, c := range []byte(part.text) {
+			if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(unquoted, c) >= 0 {
+				b.WriteByte(c)
+			} else {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+		}
+	}
+	return b.String()
 }
 
 // envelope is the form of every answer under /api/.

@@ -2,12 +2,16 @@ package goapp
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxBody is the largest body that is read; nothing here needs more.
@@ -15,12 +19,23 @@ const maxBody = 64 << 10
 
 const (
 	urlencoded = "application/x-www-form-urlencoded"
-	multipart  = "multipart/form-data"
+	inParts    = "multipart/form-data"
 )
 
+// contentType is what the body is said to be; of several the last one counts,
+// as in the legacy system.
+func contentType(r *http.Request) string {
+	values := r.Header.Values("Content-Type")
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+// mediaType is the content type without its parameters, right or wrong.
 func mediaType(r *http.Request) string {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // "" if malformed
-	return kind
+	kind, _, _ := strings.Cut(contentType(r), ";")
+	return strings.ToLower(strings.TrimSpace(kind))
 }
 
 // The forms of the pages go to the API, as the legacy system's do.
@@ -41,7 +56,7 @@ func fromPage(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost:
 		kind := mediaType(r)
-		return slices.Contains(formPaths, r.Pattern) && (kind == urlencoded || kind == multipart)
+		return slices.Contains(formPaths, r.Pattern) && (kind == urlencoded || kind == inParts)
 	case http.MethodGet, http.MethodHead:
 		return r.Pattern == linkPath
 	default:
@@ -55,12 +70,44 @@ func readForm(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	if mediaType(r) == multipart {
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		_ = r.ParseMultipartForm(maxBody) // what a malformed form lacks is missed later
-		return r.PostForm, nil
+	switch {
+	case mediaType(r) == inParts:
+		return readParts(body, contentType(r))
+	case !utf8.Valid(body):
+		return url.Values{}, nil // what a malformed form lacks is missed later
 	}
 	return parseQuery(string(body)), nil
+}
+
+// maxParts is the legacy system's limit.
+const maxParts = 1000
+
+// readParts reads a multipart form as the legacy system does: parts are as they
+// are, whatever encoding they name, files are left out, and a malformed form
+// has no values.
+func readParts(body []byte, contentType string) (url.Values, error) {
+	_, parameters, _ := mime.ParseMediaType(contentType) // none if malformed
+	reader := multipart.NewReader(bytes.NewReader(body), parameters["boundary"])
+	values := url.Values{}
+	for count := 0; ; count++ {
+		part, err := reader.NextRawPart()
+		switch {
+		case errors.Is(err, io.EOF):
+			return values, nil
+		case err != nil:
+			return url.Values{}, nil
+		case count == maxParts:
+			return nil, errTooLarge
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return url.Values{}, nil
+		}
+		_, named, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		if _, file := named["filename"]; !file {
+			values.Add(named["name"], strings.ToValidUTF8(string(value), "\uFFFD"))
+		}
+	}
 }
 
 // readJSON reads the wanted fields of the request's body.
@@ -104,5 +151,23 @@ func unescape(text string) string {
 			b.WriteByte(text[i])
 		}
 	}
-	return strings.ToValidUTF8(b.String(), "\uFFFD")
+	return quoteInvalid(b.String())
+}
+
+// quoteInvalid leaves bytes that are not UTF-8 as they were escaped.
+func quoteInvalid(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		char, size := utf8.DecodeRuneInString(text)
+		if char == utf8.RuneError && size == 1 {
+			fmt.Fprintf(&b, "%%%02X", text[0])
+		} else {
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -156,8 +157,9 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		// What a client began is finished though the client has gone, as in
 		// the legacy system: a logout must not stop half-way.
 		ctx := context.WithValue(context.WithoutCancel(r.Context()), requestIDKey{}, id)
-		path := r.URL.Path
 		r = r.WithContext(ctx)
+		r.URL = withoutFragment(r)
+		path := r.URL.Path
 		r.URL = routed(*r.URL)
 
 		recorder := &statusRecorder{ResponseWriter: w}
@@ -177,6 +179,20 @@ func (s *Server) observed(next http.Handler) http.Handler {
 			slog.Float64("ms", float64(elapsed.Microseconds())/1000),
 		)
 	})
+}
+
+// withoutFragment returns the request's address. A fragment, which no client
+// should send, would be taken for a part of the path or the query.
+func withoutFragment(r *http.Request) *url.URL {
+	target, _, found := strings.Cut(r.RequestURI, "#")
+	if !found {
+		return r.URL
+	}
+	address, err := url.ParseRequestURI(target)
+	if err != nil {
+		return r.URL
+	}
+	return address
 }
 
 // withoutToken keeps reset links, which are as good as passwords, out of the log.

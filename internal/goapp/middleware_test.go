@@ -80,3 +80,10 @@ func TestMetrics(t *testing.T) {
 		assert.Contains(t, counted, "\n"+series)
 	}
 }
+
+func TestFragments_AreNoPartOfTheAddress(t *testing.T) {
+	a := newApp(t)
+	a.login("ada")
+	assertSuccess(t, a.get("/api/auth/me#x"), `{"user":`+userAda+`,"administrator":true}`)
+	assertError(t, a.get("/api/auth/me%23x"), http.StatusNotFound, "Not found.")
+}

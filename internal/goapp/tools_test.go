@@ -73,7 +73,7 @@ func TestTools_Forms(t *testing.T) {
 	assertPage(t, a.ask(http.MethodPost, "/api/tools/2/checkout", "", "Content-Type", urlencoded), http.StatusUnauthorized, "Authentication required.")
 	a.login("bob")
 	post("/api/tools/2/checkout")
-	assertPage(t, a.ask(http.MethodPost, "/api/tools/2/checkout", "", "Content-Type", multipart+"; boundary=B"), http.StatusConflict, "The tool is checked out already.")
+	assertPage(t, a.ask(http.MethodPost, "/api/tools/2/checkout", "", "Content-Type", inParts+"; boundary=B"), http.StatusConflict, "The tool is checked out already.")
 	post("/api/tools/2/checkin")
 }
 

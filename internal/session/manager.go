@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -42,9 +43,9 @@ func NewManager(store *Store, secureCookies bool) *Manager {
 // has is not adopted: the session is then empty, and gets a new id when
 // something is stored in it.
 func (m *Manager) Load(r *http.Request) (context.Context, error) {
-	var id string
-	if cookie, err := r.Cookie(Cookie); err == nil && ValidID(cookie.Value) {
-		id = cookie.Value
+	id := cookie(r, Cookie)
+	if !ValidID(id) {
+		id = ""
 	}
 	ctx, err := m.scs.Load(withAsRead(r.Context(), id), id)
 	if err != nil {
@@ -154,18 +155,37 @@ const (
 )
 
 func (m *Manager) setCookie(header http.Header, name, value string, maxAge int) {
-	cookie := http.Cookie{
+	set := http.Cookie{
 		Name: name, Value: value, MaxAge: maxAge, Path: "/",
 		HttpOnly: true, Secure: m.secure, SameSite: http.SameSiteStrictMode,
 	}
 	switch maxAge {
 	case expired:
-		cookie.Expires = time.Unix(1, 0)
+		set.Expires = time.Unix(1, 0)
 	case untilBrowserCloses:
 	default:
-		cookie.Expires = time.Now().Add(time.Duration(maxAge) * time.Second)
+		set.Expires = time.Now().Add(time.Duration(maxAge) * time.Second)
 	}
-	header.Add("Set-Cookie", cookie.String())
+	header.Add("Set-Cookie", set.String())
+}
+
+// cookie returns the first cookie of a name, as Flask reads them: blanks and
+// quotes around it do not count, and several headers are one with commas.
+// (net/http drops what is not written by the book: the visitor would be logged
+// in on one system alone.)
+func cookie(r *http.Request, name string) string {
+	for pair := range strings.SplitSeq(strings.Join(r.Header.Values("Cookie"), ","), ";") {
+		key, value, _ := strings.Cut(pair, "=")
+		if strings.TrimSpace(key) != name {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
+			value = value[1 : len(value)-1]
+		}
+		return value
+	}
+	return ""
 }
 
 func (m *Manager) text(ctx context.Context, key string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,31 @@ func login(t *testing.T, m *Manager, old, user string) (id string) {
 }
 
 func look(context.Context, *http.Request) {}
+
+func TestManager_ReadsCookiesLikeTheLegacySystem(t *testing.T) {
+	m := newManager(sessiontest.NewMemory())
+	id := login(t, m, "", "7")
+	for text, user := range map[string]string{
+		"session_id=" + id:                        "7",
+		"a; b=\"c; session_id=" + id + "; x=\x01": "7",
+		" session_id\t= \"" + id + "\" ":          "7",
+		"session_id=" + id + "; session_id=x":     "7",
+		"session_id=x; session_id=" + id:          "",
+		"session_id=" + id + "|session_id=x":      "",
+		"session_id=" + id + ",a=b":               "",
+		"session_id=\"" + id:                      "",
+		"Session_id=" + id:                        "",
+		"session_id":                              "",
+	} {
+		r := request("")
+		for header := range strings.SplitSeq(text, "|") {
+			r.Header.Add("Cookie", header)
+		}
+		ctx, err := m.Load(r)
+		require.NoError(t, err)
+		assert.Equal(t, user, m.UserID(ctx), text)
+	}
+}
 
 func TestManager_AnonymousVisitorsLeaveNoTrace(t *testing.T) {
 	memory := sessiontest.NewMemory()

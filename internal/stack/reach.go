@@ -34,22 +34,28 @@ type NotRunningError struct {
 	Project string
 	Service string // "" for the whole environment
 	State   string
+	Unknown bool // nothing is there of an environment of the name that was given
 }
 
 // Error says what is missing, and the remedy.
 func (e *NotRunningError) Error() string {
 	up := "cutover up"
-	if e.Project != "cutover" {
+	if e.Project != DefaultProject {
 		up = "cutover --project " + e.Project + " up"
 	}
-	if e.Service == "" {
+	switch {
+	case e.Unknown:
+		return fmt.Sprintf("--project %s: there is no environment of this name; make it with %s", e.Project, up)
+	case e.Service == "":
 		return fmt.Sprintf("the environment %s is not running: bring it up with %s", e.Project, up)
 	}
 	return fmt.Sprintf("the service %s of the environment %s does not run (%s): start it with %s", e.Service, e.Project, e.State, up)
 }
 
-// Is makes it an ErrNotRunning.
-func (*NotRunningError) Is(target error) bool { return target == ErrNotRunning }
+// Is makes it an ErrNotRunning, and an unknown name an ErrSettings too.
+func (e *NotRunningError) Is(target error) bool {
+	return target == ErrNotRunning || e.Unknown && target == ErrSettings
+}
 
 // Private
 
@@ -60,7 +66,7 @@ func (s *Stack) running(ctx context.Context, service string) error {
 		return err
 	}
 	if len(containers) == 0 {
-		return &NotRunningError{Project: s.settings.Project}
+		return s.absent(ctx)
 	}
 	state := "missing"
 	for _, c := range containers {
@@ -72,4 +78,14 @@ func (s *Stack) running(ctx context.Context, service string) error {
 		return &NotRunningError{Project: s.settings.Project, Service: service, State: state}
 	}
 	return nil
+}
+
+// absent is the error of an environment without containers. Whoever names one
+// of which nothing is there has the wrong name.
+func (s *Stack) absent(ctx context.Context) error {
+	exists, err := s.Exists(ctx)
+	if err != nil {
+		return err
+	}
+	return &NotRunningError{Project: s.settings.Project, Unknown: !exists && s.settings.Project != DefaultProject}
 }

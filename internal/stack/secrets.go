@@ -33,7 +33,7 @@ func (s *Stack) Secrets(ctx context.Context) (Secrets, error) {
 		return nil, err
 	}
 	if !exists {
-		return nil, &NotRunningError{Project: s.settings.Project}
+		return nil, s.absent(ctx)
 	}
 	image, err := s.anyImage(ctx)
 	if err != nil {

@@ -21,6 +21,9 @@ import (
 // healthy.
 var ErrUnhealthy = errors.New("the environment is not healthy")
 
+// DefaultProject is the environment of whoever names none.
+const DefaultProject = "cutover"
+
 // ErrSettings is wrapped by errors about a variable or name that the user gave.
 var ErrSettings = errors.New("bad setting")
 

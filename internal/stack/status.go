@@ -26,14 +26,15 @@ type Service struct {
 }
 
 // Services returns what the engine knows of each service, and the ports. It
-// fails with ErrNotRunning when there is no container at all.
+// fails with ErrNotRunning when there is no container at all, and with
+// ErrSettings when there is nothing else of such an environment either.
 func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 	containers, err := s.engine.Containers(ctx, s.settings.Project)
 	if err != nil {
 		return nil, Ports{}, err
 	}
 	if len(containers) == 0 {
-		return nil, Ports{}, &NotRunningError{Project: s.settings.Project}
+		return nil, Ports{}, s.absent(ctx)
 	}
 	found := map[string]engine.Container{}
 	for _, c := range containers {
