@@ -107,6 +107,7 @@ func newAuthority(title string, names []string, now time.Time) (Pair, error) {
 	for _, name := range names {
 		ip := net.ParseIP(name)
 		switch {
+		case name == "localhost" || ip.IsLoopback():
 		case ip == nil:
 			template.PermittedDNSDomains = append(template.PermittedDNSDomains, name)
 		case ip.To4() != nil:
