@@ -40,12 +40,12 @@ func TestEveryAnswerProtectsTheUser(t *testing.T) {
 	}
 	for _, test := range []struct{ system, service, weight string }{{"python", "flask", "0"}, {"go", "goapp", "100"}} {
 		setRoutes(test.weight)
-		check := func(path string, status int) {
+		check := func(path string, wanted ...int) {
 			t.Helper()
 			for port, person := range ports {
 				a := person.get(t, path)
 				what := fmt.Sprintf("%s %s %d over %s", test.system, path, a.status, port)
-				assert.Equal(t, status, a.status, what)
+				assert.Contains(t, wanted, a.status, what)
 				assert.Equal(t, test.system, a.servedBy, what)
 				assert.Equal(t, []string{"nosniff"}, a.header["X-Content-Type-Options"], what)
 				assert.Equal(t, []string{"DENY"}, a.header["X-Frame-Options"], what)
@@ -83,8 +83,9 @@ func TestEveryAnswerProtectsTheUser(t *testing.T) {
 		require.NoError(t, err)
 
 		require.NoError(t, env.engine.Kill(t.Context(), env.stack.Container(test.service)))
-		require.Eventually(t, func() bool { return ports["TLS"].get(t, "/dashboard").status == http.StatusBadGateway }, 10*time.Second, 20*time.Millisecond)
-		check("/dashboard", http.StatusBadGateway)
+		// Nobody has its address now: whether that is found out at once or after a
+		// second is up to the network. (TestEdgeTLS has them one by one.)
+		check("/dashboard", http.StatusBadGateway, http.StatusGatewayTimeout)
 		require.NoError(t, env.engine.Start(t.Context(), env.stack.Container(test.service)))
 		env.awaitHealthy(t, test.service)
 	}
