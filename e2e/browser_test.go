@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
@@ -18,11 +21,15 @@ import (
 type browser struct {
 	ctx   context.Context
 	loads atomic.Int64 // pages that were loaded
+
+	mutex    sync.Mutex
+	security []string // what it said of policies and certificates
 }
 
-func newBrowser(t *testing.T) *browser {
+func newBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 900))
+	options = append(options, flags...)
 	if os.Geteuid() == 0 { // the browser's own sandbox refuses to run as root
 		options = append(options, chromedp.NoSandbox)
 	}
@@ -30,8 +37,15 @@ func newBrowser(t *testing.T) *browser {
 	t.Cleanup(cancel)
 	b := &browser{}
 	ctx, cancel := chromedp.NewContext(allocated, chromedp.WithListener(func(event any) {
-		if _, loaded := event.(*page.EventLoadEventFired); loaded {
+		switch event := event.(type) {
+		case *page.EventLoadEventFired:
 			b.loads.Add(1)
+		case *log.EventEntryAdded:
+			if event.Entry.Source == log.EntrySourceSecurity {
+				b.mutex.Lock()
+				defer b.mutex.Unlock()
+				b.security = append(b.security, event.Entry.Text)
+			}
 		}
 	}))
 	t.Cleanup(cancel)
@@ -39,6 +53,13 @@ func newBrowser(t *testing.T) *browser {
 	require.NoError(t, chromedp.Do(ctx))
 	b.ctx = ctx
 	return b
+}
+
+// complaints are what it said so far of policies that pages violate.
+func (b *browser) complaints() []string {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return slices.Clone(b.security)
 }
 
 // do carries out steps, each within a generous time.

@@ -32,6 +32,7 @@ type environment struct {
 	compose compose.ComposeStack
 	// Where edge and guard are, as http://127.0.0.1:PORT.
 	address, guardAddress string
+	tlsAddress            string // as https://127.0.0.1:PORT
 	started               time.Time
 	// variables are those of the command's environment that differ from freePorts.
 	variables map[string]string
@@ -76,6 +77,7 @@ func startEnvironment(ctx context.Context, files ...string) (_ *environment, err
 		return nil, fmt.Errorf("%w\n%s", err, env.logs(ctx))
 	}
 	env.address = "http://127.0.0.1:" + model.Env["CUTOVER_EDGE_HTTP_PORT"]
+	env.tlsAddress = "https://127.0.0.1:" + model.Env["CUTOVER_EDGE_HTTPS_PORT"]
 	env.guardAddress = "http://127.0.0.1:" + model.Env["CUTOVER_GUARD_PORT"]
 	for _, args := range [][]string{{"db", "seed"}, {"plan", "--adopt"}} {
 		if run := env.run(ctx, args...); run.code != 0 {
@@ -229,6 +231,8 @@ type status struct {
 	}
 	Services   []struct{ Name, State, Health string }
 	Guard      struct{ Reachable bool }
+	Ports      stack.Ports
+	Authority  string
 	BreakGlass struct {
 		Active bool
 		Reason string

@@ -125,5 +125,6 @@ func (env *environment) findAddresses(t *testing.T) {
 	_, ports, err := env.stack.Services(t.Context())
 	require.NoError(t, err)
 	env.address = fmt.Sprintf("http://127.0.0.1:%d", ports.EdgeHTTP)
+	env.tlsAddress = fmt.Sprintf("https://127.0.0.1:%d", ports.EdgeHTTPS)
 	env.guardAddress = fmt.Sprintf("http://127.0.0.1:%d", ports.Guard)
 }

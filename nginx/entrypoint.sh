@@ -4,6 +4,7 @@ set -euf
 
 state=/var/lib/cutover
 settings=/tmp/settings.conf
+plain=/tmp/plain.conf
 
 # refuse VARIABLE VALUE WHAT-IT-MUST-BE
 refuse() {
@@ -14,10 +15,24 @@ refuse() {
 # number VARIABLE VALUE LEAST MOST
 number() {
   case $2 in
-  '' | *[!0-9]* | 0* | ??????*) ;;
+  '' | *[!0-9]* | 0?* | ?????????*) ;;
   *) [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ] || return 0 ;;
   esac
   refuse "$1" "$2" "a whole number from $3 to $4"
+}
+
+# truth VARIABLE VALUE
+truth() {
+  case $2 in
+  true | false) ;;
+  *) refuse "$1" "$2" 'true or false' ;;
+  esac
+}
+
+# policy VARIABLE VALUE: what a string of nginx's and a header can hold.
+policy() {
+  perl -e 'exit $ARGV[0] !~ /^[a-z][!#%-+\--\[\]-~ ]*\z/' -- "$2" ||
+    refuse "$1" "$2" "directives like default-src 'self', without quotation marks, backslashes, dollar signs, commas and line breaks"
 }
 
 # address VARIABLE VALUE
@@ -65,6 +80,18 @@ check_settings() {
   number CUTOVER_MAX_BODY_MB "$body" 1 10240
   number CUTOVER_MAX_HEADER_KB "$header" 4 256
   number CUTOVER_RESPONSE_TIMEOUT_S "$timeout" 1 3600
+  plain_http=${CUTOVER_PLAIN_HTTP-false}
+  https_port=${CUTOVER_EDGE_HTTPS_PORT-8443}
+  hsts=${CUTOVER_HSTS_MAX_AGE_S-300}
+  csp_python=${CUTOVER_CSP_PYTHON-"default-src 'self' 'unsafe-inline'; frame-ancestors 'none'"}
+  csp_go=${CUTOVER_CSP_GO-"default-src 'self'; frame-ancestors 'none'"}
+  csp_enforce=${CUTOVER_CSP_ENFORCE-false}
+  truth CUTOVER_PLAIN_HTTP "$plain_http"
+  number CUTOVER_EDGE_HTTPS_PORT "$https_port" 1 65535
+  number CUTOVER_HSTS_MAX_AGE_S "$hsts" 0 63072000
+  policy CUTOVER_CSP_PYTHON "$csp_python"
+  policy CUTOVER_CSP_GO "$csp_go"
+  truth CUTOVER_CSP_ENFORCE "$csp_enforce"
   networks "$proxies" ||
     refuse CUTOVER_TRUSTED_PROXIES "$proxies" 'addresses or networks like 10.0.0.0/8, separated by spaces'
 }
@@ -110,9 +137,78 @@ map $proxied:$http_x_forwarded_proto $client_proto {
 EOF
 }
 
+# What headers.conf needs. Loopback names never get HSTS: it would force TLS onto
+# every other port of the browser's own machine. What is neither system's, such
+# as nginx's own pages, loads nothing.
+write_headers() {
+  cat <<EOF
+map \$host \$hsts_of_host {
+  default "max-age=$hsts";
+  "" "";
+EOF
+  cat <<'EOF'
+  "~^(?:.*\.)?localhost\.?$" "";
+  "~^127\.[0-9.]+$" "";
+  "~^\[(?:[0:]*:0*1|[0:]*:ffff:(?:127\.[0-9.]+|7f[0-9a-f]{2}:[0-9a-f]+))\]$" "";
+}
+EOF
+  if [ "$csp_enforce" = true ]; then
+    set -- "$csp_python" "$csp_go" '' ''
+  else
+    set -- '' '' "$csp_python" "$csp_go"
+  fi
+  cat <<EOF
+map \$sent_http_x_served_by \$csp_enforced {
+  default "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  python "$1";
+  go "$2";
+}
+map \$sent_http_x_served_by \$csp_reported {
+  default "";
+  python "$3";
+  go "$4";
+}
+EOF
+}
+
+# Where plain HTTP leads to the other port: anywhere but from health checks, and
+# from those who came over TLS to a proxy that is trusted.
+write_redirect() {
+  suffix=:$https_port
+  [ "$https_port" != 443 ] || suffix=
+  cat <<EOF
+map \$client_proto:\$uri \$leads_to_tls {
+  default yes;
+  ~^https: "";
+  http:/health/python "";
+  http:/health/go "";
+}
+map \$host \$tls_host {
+  default "\$host$suffix";
+  "" "\$server_addr$suffix";
+}
+EOF
+}
+
+# The server on the plain port includes this.
+write_plain() {
+  [ "$plain_http" = true ] || cat <<'EOF'
+if ($leads_to_tls) {
+  return 308 https://$tls_host$request_uri;
+}
+EOF
+}
+
 if [ "$1" = nginx ]; then
   check_settings
-  write_settings >$settings
+  { write_settings && write_headers && write_redirect; } >$settings
+  write_plain >$plain
+  for file in tls_certificate tls_key; do
+    if [ ! -r /run/secrets/nginx/$file ]; then
+      echo "nginx cannot read /run/secrets/nginx/$file: cutover up makes it" >&2
+      exit 1
+    fi
+  done
   mkdir -p $state/run
   # nginx does not start over a socket file that a killed nginx left behind.
   rm -f $state/run/edge.sock /tmp/edge.sock

@@ -147,7 +147,7 @@ def _id_in_session() -> int | None:
 def _cookie_attributes() -> dict[str, object]:
     return {
         "path": "/",
-        "secure": current_app.config["SESSION_COOKIE_SECURE"],
+        "secure": current_app.session_interface.get_cookie_secure(current_app),
         "httponly": True,
         "samesite": "Strict",
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.sessions import SessionMixin
 from flask_session.redis import RedisSessionInterface
 from redis import Redis
@@ -147,6 +147,10 @@ class SharedSessionInterface(RedisSessionInterface):
         """Raises Unavailable when Redis is away."""
         with self._breaker.call():
             self.client.ping()
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Says whether cookies are Secure: always, or where the edge says that the request came over TLS."""
+        return super().get_cookie_secure(app) or request.headers.get("X-Forwarded-Proto") == "https"
 
     def open_session(self, app: Flask, request: Request) -> SharedSession:
         id = request.cookies.get(self.get_cookie_name(app), "")

@@ -1,8 +1,10 @@
 import unittest
 
 import msgspec
+from flask import Flask
+from redis import Redis
 
-from p2k16.sessions import Changes, SharedSession
+from p2k16.sessions import Changes, SharedSession, SharedSessionInterface
 
 
 class ChangesTest(unittest.TestCase):
@@ -58,3 +60,21 @@ class SharedSessionTest(unittest.TestCase):
         session.end()
         self.assertNotIn("_user_id", session)
         self.assertEqual(self.reads, [])
+
+
+class SecureCookiesTest(unittest.TestCase):
+    def test_they_are_secure_over_tls_or_always(self):
+        for always, scheme, secure in (
+            (True, "http", True),
+            (True, "https", True),
+            (False, "https", True),
+            (False, "http", False),
+            (False, "", False),
+            (False, "https, http", False),
+        ):
+            with self.subTest(f"{always} {scheme}"):
+                app = Flask(__name__)
+                app.config["SESSION_COOKIE_SECURE"] = always
+                interface = SharedSessionInterface(app, Redis.from_url("redis://nowhere.invalid"), 60)
+                with app.test_request_context(headers={"X-Forwarded-Proto": scheme}):
+                    self.assertEqual(interface.get_cookie_secure(app), secure)

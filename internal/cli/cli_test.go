@@ -126,6 +126,19 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+func TestStatusSaysHowTheApplicationIsReached(t *testing.T) {
+	d := statusDocument{Ports: stack.Ports{EdgeHTTP: 8080, EdgeHTTPS: 8443, PlainHTTP: true, Bind: "127.0.0.1"}, Authority: "/x/ca.pem"}
+	assert.Contains(t, d.text(), `
+application  https://127.0.0.1:8443
+             http://127.0.0.1:8080  plain HTTP: cookies on it are not Secure
+authority    /x/ca.pem  for your browser to trust; nothing was installed`)
+	d.Ports.PlainHTTP, d.Authority = false, ""
+	assert.Contains(t, d.text(), `
+application  https://127.0.0.1:8443
+             http://127.0.0.1:8080  leads to TLS`)
+	assert.NotContains(t, d.text(), "authority")
+}
+
 func TestEventsAreToldAsSentences(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.Local)
 	state := func(weight edge.Weight) rollout.State {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +36,7 @@ type inside struct {
 }
 
 const (
-	publicAddress     = "127.0.0.1:8080" // in nginx's container
+	publicAddress     = "127.0.0.1:8443" // in nginx's container
 	prometheusAddress = "prometheus:9090"
 )
 
@@ -49,11 +50,15 @@ func newInside(ctx context.Context, s *stack.Stack) (*inside, error) {
 			return s.Dial(ctx, service, "tcp", address)
 		}}
 	}
+	public := through("nginx", publicAddress)
+	// The tunnel ends in nginx's own container: nobody else can answer there,
+	// whatever names the certificate has.
+	public.TLSClientConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
 	return &inside{
 		stack:   s,
 		guard:   &patientGuard{stack: s, client: guardClient(s)},
 		edge:    edgeClient(s),
-		public:  through("nginx", publicAddress),
+		public:  public,
 		metrics: through("guard", prometheusAddress),
 		secrets: secrets,
 	}, nil
@@ -76,7 +81,7 @@ func (i *inside) close(ctx context.Context) error {
 func (i *inside) sources() gate.Sources {
 	return gate.Sources{
 		Edge: i.edge, Guard: i.guard, Services: i, Metrics: i, Database: i, Archive: i,
-		Public: i.public, Base: "http://" + publicAddress, ForceToken: i.secrets["nginx/force_token"],
+		Public: i.public, Base: "https://" + publicAddress, ForceToken: i.secrets["nginx/force_token"],
 	}
 }
 

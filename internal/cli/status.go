@@ -40,7 +40,11 @@ type statusDocument struct {
 	Owned         []ownedStatus   `json:"owned"`
 	Services      []serviceStatus `json:"services"`
 	Ports         stack.Ports     `json:"ports"`
-	Guard         guardStatus     `json:"guard"`
+	// Authority is the file on this machine with the certificate that a browser
+	// has to trust; "" where the edge shows a team's own, or another operator
+	// made the environment.
+	Authority string      `json:"authority"`
+	Guard     guardStatus `json:"guard"`
 	// BreakGlass tells whether nginx was switched to python past the table.
 	BreakGlass glassStatus `json:"break_glass"`
 }
@@ -143,7 +147,7 @@ func (o *options) status(ctx context.Context, s *stack.Stack) (statusDocument, e
 	if err != nil {
 		return statusDocument{}, err
 	}
-	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Routes: []routeStatus{}, Owned: []ownedStatus{}, Jobs: []jobStatus{}}
+	document := statusDocument{SchemaVersion: 1, Project: o.project, Ports: ports, Authority: s.AuthorityFile(), Routes: []routeStatus{}, Owned: []ownedStatus{}, Jobs: []jobStatus{}}
 	for _, service := range services {
 		document.Services = append(document.Services, serviceStatus{Name: service.Name, State: service.State, Health: service.Health})
 	}
@@ -272,21 +276,35 @@ func (d *statusDocument) text() string {
 	}
 	_ = table.Flush()
 	fmt.Fprintln(&out)
+	d.writeAddresses(&out)
+	return strings.TrimRight(out.String(), "\n")
+}
+
+// writeAddresses says where everything is.
+func (d *statusDocument) writeAddresses(out io.Writer) {
+	plain := "leads to TLS"
+	if d.Ports.PlainHTTP {
+		plain = "plain HTTP: cookies on it are not Secure"
+	}
 	for _, address := range []struct {
-		name string
-		port int
-		note string
+		name   string
+		scheme string
+		port   int
+		note   string
 	}{
-		{"application", d.Ports.EdgeHTTP, "plain HTTP: cookies on it are not Secure"},
-		{"guard", d.Ports.Guard, "read-only"},
-		{"prometheus", d.Ports.Prometheus, ""},
+		{"application", "https", d.Ports.EdgeHTTPS, ""},
+		{"", "http", d.Ports.EdgeHTTP, plain},
+		{"guard", "http", d.Ports.Guard, "read-only"},
+		{"prometheus", "http", d.Ports.Prometheus, ""},
 	} {
 		if address.port != 0 {
-			line := fmt.Sprintf("%-12s http://%s:%d  %s", address.name, stack.PublicHost(d.Ports.Bind), address.port, address.note)
-			fmt.Fprintln(&out, strings.TrimSpace(line))
+			line := fmt.Sprintf("%-12s %s://%s:%d  %s", address.name, address.scheme, stack.PublicHost(d.Ports.Bind), address.port, address.note)
+			_, _ = fmt.Fprintln(out, strings.TrimRight(line, " "))
 		}
 	}
-	return strings.TrimRight(out.String(), "\n")
+	if d.Authority != "" {
+		_, _ = fmt.Fprintf(out, "%-12s %s  for your browser to trust; nothing was installed\n", "authority", d.Authority)
+	}
 }
 
 // writeOwned says what has no weight of its own.

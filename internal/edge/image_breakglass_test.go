@@ -342,7 +342,7 @@ func (r *rig) glass() map[string]string {
 func (r *rig) restart() {
 	r.t.Helper()
 	r.docker("start", edgeName)
-	r.address = strings.TrimSpace(r.docker("port", edgeName, "8080/tcp"))
+	r.locate()
 	r.eventually(func() error {
 		_, err := r.describe("/")
 		return err

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cutover-dev/cutover/internal/certs"
 	"github.com/cutover-dev/cutover/internal/edge"
 )
 
@@ -34,6 +35,7 @@ const (
 	pollEvery   = 10 * time.Millisecond
 	restAfter   = 100 * time.Millisecond // a worker counts when it has sent the answer
 	edgeUser    = 10100
+	edgeHost    = "members.example.org" // what it is called from outside
 )
 
 const (
@@ -58,6 +60,8 @@ type rig struct {
 	control    *edge.Client
 	browser    *http.Client
 	address    string // of the edge
+	tlsAddress string
+	local      certs.Local
 }
 
 func newRig(t testing.TB) *rig {
@@ -72,6 +76,11 @@ func newRig(t testing.TB) *rig {
 	require.NoError(t, os.Mkdir(filepath.Join(r.secrets, "nginx"), 0o755))
 	require.NoError(t, os.Chmod(r.secrets, 0o755))
 	r.write(r.secret("visitor_key"), visitorKey)
+	var err error
+	r.local, err = certs.Renew(certs.Local{}, "cutover "+prefix, []string{"localhost", "127.0.0.1", edgeHost}, time.Now())
+	require.NoError(t, err)
+	r.write(r.secret("tls_certificate"), r.local.Server.Certificate)
+	r.write(r.secret("tls_key"), r.local.Server.Key)
 
 	for _, system := range []edge.System{edge.Python, edge.Go} {
 		r.docker("network", "create", network(system))
@@ -125,14 +134,14 @@ func (r *rig) startSystem(system edge.System, name string) {
 func (r *rig) startEdge(flags ...string) {
 	r.t.Helper()
 	r.docker("rm", "--force", edgeName)
-	args := []string{"create", "--name", edgeName, "--network", network(edge.Python), "--publish", "127.0.0.1::8080",
+	args := []string{"create", "--name", edgeName, "--network", network(edge.Python), "--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8443", "--env", "CUTOVER_PLAIN_HTTP=true",
 		"--init", "--user", "10100:10100", "--read-only", "--tmpfs", "/tmp:mode=1777,size=64m", "--cap-drop", "ALL",
 		"--security-opt", "no-new-privileges", "--sysctl", "net.ipv4.tcp_tw_reuse=1", "--volume", r.state + ":" + stateFolder,
 		"--volume", r.secrets + ":/run/secrets:ro"}
 	r.docker(append(append(args, flags...), edgeImage)...)
 	r.docker("network", "connect", network(edge.Go), edgeName)
 	r.docker("start", edgeName)
-	r.address = strings.TrimSpace(r.docker("port", edgeName, "8080/tcp"))
+	r.locate()
 	r.eventually(func() error {
 		upstreams, err := r.control.Upstreams(r.t.Context())
 		if err == nil && (len(upstreams[edge.Python]) == 0 || len(upstreams[edge.Go]) == 0) {
@@ -143,6 +152,13 @@ func (r *rig) startEdge(flags ...string) {
 	table, err := r.control.Table(r.t.Context())
 	require.NoError(r.t, err)
 	r.generation = table.Generation
+}
+
+// locate finds out where the edge is published.
+func (r *rig) locate() {
+	r.t.Helper()
+	r.address = strings.TrimSpace(r.docker("port", edgeName, "8080/tcp"))
+	r.tlsAddress = strings.TrimSpace(r.docker("port", edgeName, "8443/tcp"))
 }
 
 // secret is the file of one of the edge's secrets, on this machine.

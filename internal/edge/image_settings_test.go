@@ -50,6 +50,7 @@ func TestEdgeSettings(t *testing.T) {
 func namedSettings(r *rig) {
 	const address = "NAME:PORT or an IPv4 address with a port from 1 to 65535"
 	const networks = "addresses or networks like 10.0.0.0/8, separated by spaces"
+	const policies = "directives like default-src 'self', without quotation marks, backslashes, dollar signs, commas and line breaks"
 	for _, c := range []struct {
 		variable, must string
 		values         []string
@@ -60,6 +61,12 @@ func namedSettings(r *rig) {
 		{"CUTOVER_MAX_BODY_MB", "a whole number from 1 to 10240", []string{"", "0", "10241", "32m", "-1", "1.5", "032", "99999999999999999999", " 1", "1\n2"}},
 		{"CUTOVER_MAX_HEADER_KB", "a whole number from 4 to 256", []string{"", "3", "257"}},
 		{"CUTOVER_RESPONSE_TIMEOUT_S", "a whole number from 1 to 3600", []string{"", "0", "3601", "130s"}},
+		{"CUTOVER_PLAIN_HTTP", "true or false", []string{"", "yes", "True", "1"}},
+		{"CUTOVER_CSP_ENFORCE", "true or false", []string{"", "on"}},
+		{"CUTOVER_EDGE_HTTPS_PORT", "a whole number from 1 to 65535", []string{"", "0", "65536", "08443", "8443;"}},
+		{"CUTOVER_HSTS_MAX_AGE_S", "a whole number from 0 to 63072000", []string{"", "-1", "00", "0300", "63072001", "123456789", "300;"}},
+		{"CUTOVER_CSP_GO", policies, []string{"", " a", "default-src \"", "a\\", "a $host", "a, b", "a\nX: y", "a\n", "default-src \u201c"}},
+		{"CUTOVER_CSP_PYTHON", policies, []string{"", "'self'"}},
 		{"CUTOVER_TRUSTED_PROXIES", networks, []string{
 			"localhost", "10.0.0.0/33", "10.0.0", "10.0.0.256", "10.0.0.0/", "::1/129", ":::", "::1 x", "unix:", "10.0.0.1,10.0.0.2", "*", "10.0.0.0/8;", "-e", "010.0.0.1", "fe80::1%eth0",
 		}},
@@ -75,13 +82,18 @@ func namedSettings(r *rig) {
 
 func boundaries(r *rig) {
 	for _, settings := range [][]string{
-		{"CUTOVER_MAX_BODY_MB=1", "CUTOVER_MAX_HEADER_KB=4", "CUTOVER_RESPONSE_TIMEOUT_S=1", "CUTOVER_PYTHON_ADDR=a:1", "CUTOVER_TRUSTED_PROXIES= \t"},
+		{
+			"CUTOVER_MAX_BODY_MB=1", "CUTOVER_MAX_HEADER_KB=4", "CUTOVER_RESPONSE_TIMEOUT_S=1", "CUTOVER_PYTHON_ADDR=a:1", "CUTOVER_TRUSTED_PROXIES= \t",
+			"CUTOVER_HSTS_MAX_AGE_S=0", "CUTOVER_EDGE_HTTPS_PORT=1", "CUTOVER_CSP_GO=a",
+		},
 		{
 			"CUTOVER_MAX_BODY_MB=10240", "CUTOVER_MAX_HEADER_KB=256", "CUTOVER_RESPONSE_TIMEOUT_S=3600", "CUTOVER_PYTHON_ADDR=10.0.0.1:65535",
+			"CUTOVER_HSTS_MAX_AGE_S=63072000", "CUTOVER_EDGE_HTTPS_PORT=65535", "CUTOVER_PLAIN_HTTP=true", "CUTOVER_CSP_ENFORCE=true",
+			"CUTOVER_CSP_PYTHON=script-src 'self' 'sha256-" + strings.Repeat("aB9+/", 300) + "=' https://*.example.org:443/a%20b?c&d#e|f{g}~[h]^`_!*(i)@;",
 			"CUTOVER_TRUSTED_PROXIES=0.0.0.0/0 ::/0 10.1.2.3/8 127.0.0.1 ::ffff:1.2.3.4/128 2001:DB8::1",
 		},
 	} {
-		args := []string{"run", "--rm", "--name", prefix + "bounds", "--user", "10100:10100"}
+		args := []string{"run", "--rm", "--name", prefix + "bounds", "--user", "10100:10100", "--volume", r.secrets + ":/run/secrets:ro"}
 		for _, setting := range settings {
 			args = append(args, "--env", setting)
 		}

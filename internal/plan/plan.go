@@ -123,6 +123,22 @@ type Edge struct {
 	MaxBodyMB       int      `yaml:"max_body_mb"`        // 1 to 10240
 	MaxHeaderKB     int      `yaml:"max_header_kb"`      // of one header line, 4 to 256
 	ResponseTimeout int      `yaml:"response_timeout_s"` // without a byte from the system, 1 to 3600
+	// PlainHTTP has the plain port serve the applications as the other one does;
+	// else it leads there, but for health checks. Cookies on it are not Secure.
+	PlainHTTP bool `yaml:"plain_http"`
+	// HSTSMaxAge is how long browsers are told to come over TLS alone, 0 to
+	// 63072000. What was told cannot be taken back sooner.
+	HSTSMaxAge int `yaml:"hsts_max_age_s"`
+	CSP        CSP `yaml:"csp"`
+}
+
+// CSP has the Content-Security-Policy of what each system answers without one
+// of its own.
+type CSP struct {
+	Python string `yaml:"python"`
+	Go     string `yaml:"go"`
+	// Enforce has browsers obey the policies; else they only report.
+	Enforce bool `yaml:"enforce"`
 }
 
 // Database says how a fresh rehearsal's database is made: its schema, what a
@@ -190,7 +206,10 @@ func Parse(name string, source []byte) (*Plan, error) {
 		return nil, err
 	}
 	p := Plan{
-		Edge:  Edge{MaxBodyMB: 32, MaxHeaderKB: 32, ResponseTimeout: 130},
+		Edge: Edge{
+			MaxBodyMB: 32, MaxHeaderKB: 32, ResponseTimeout: 130,
+			HSTSMaxAge: 300, CSP: CSP{Python: lenientCSP, Go: strictCSP},
+		},
 		Drain: Duration{Text: "30s", Value: 30 * time.Second},
 	}
 	structure := v.checkStructure()
@@ -229,10 +248,24 @@ func (e Edge) Variables() map[string]string {
 		"CUTOVER_MAX_BODY_MB":        strconv.Itoa(e.MaxBodyMB),
 		"CUTOVER_MAX_HEADER_KB":      strconv.Itoa(e.MaxHeaderKB),
 		"CUTOVER_RESPONSE_TIMEOUT_S": strconv.Itoa(e.ResponseTimeout),
+		"CUTOVER_PLAIN_HTTP":         strconv.FormatBool(e.PlainHTTP),
+		"CUTOVER_HSTS_MAX_AGE_S":     strconv.Itoa(e.HSTSMaxAge),
+		"CUTOVER_CSP_PYTHON":         e.CSP.Python,
+		"CUTOVER_CSP_GO":             e.CSP.Go,
+		"CUTOVER_CSP_ENFORCE":        strconv.FormatBool(e.CSP.Enforce),
 	}
 }
 
 // Private
+
+// The policies of a plan that names none: of an application that was written
+// for none, and of one that was.
+const (
+	lenientCSP = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+		"object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+	strictCSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 // largest is more than any plan needs, and less than what would be a mistake.
 const largest = 4 << 20

@@ -43,6 +43,11 @@ func TestMalformedPlansAreRefusedWithTheirPlace(t *testing.T) {
 		{"visitor twice", routes + "visitors:\n  first: [\"user:1\"]\n  last: [\"user:1\"]\n", "p.yaml:6:10: user:1 is named twice"},
 		{"proxy", routes + "edge:\n  trusted_proxies: [10.0.0.0/33]\n", "p.yaml:5:21: \"10.0.0.0/33\" is neither an address nor a network"},
 		{"limit", routes + "edge:\n  max_body_mb: 0\n", "p.yaml:5:16: max_body_mb is 0; it is from 1 to 10240"},
+		{"HSTS", routes + "edge:\n  hsts_max_age_s: -1\n", "p.yaml:5:19: hsts_max_age_s is -1; it is from 0 to 63072000"},
+		{"a policy that ends a header", routes + "edge:\n  csp: {go: \"default-src 'self'\\nX: y\"}\n", "p.yaml:5:13: "},
+		{"a policy that ends a string", routes + "edge:\n  csp: {python: \"default-src \\\"\"}\n", "p.yaml:5:17: "},
+		{"a policy with a variable", routes + "edge:\n  csp: {python: \"default-src $host\"}\n", "p.yaml:5:17: "},
+		{"no policy", routes + "edge:\n  csp: {go: \"\"}\n", "p.yaml:5:13: "},
 		{"empty", "", "p.yaml:1:1:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -60,7 +65,7 @@ name: x
 routes: [{name: pages, prefix: /}]
 owned: {go: [/assets/]}
 fragments: [{prefix: /htmx/, follows: pages}]
-edge: {trusted_proxies: [10.0.0.0/8, 192.0.2.1], max_body_mb: 8}
+edge: {trusted_proxies: [10.0.0.0/8, 192.0.2.1], max_body_mb: 8, csp: {go: "default-src 'self'", enforce: true}}
 `))
 	require.NoError(t, err)
 	assert.Equal(t, []edge.Route{
@@ -71,6 +76,8 @@ edge: {trusted_proxies: [10.0.0.0/8, 192.0.2.1], max_body_mb: 8}
 	assert.Equal(t, map[string]string{
 		"CUTOVER_TRUSTED_PROXIES": "10.0.0.0/8 192.0.2.1", "CUTOVER_MAX_BODY_MB": "8",
 		"CUTOVER_MAX_HEADER_KB": "32", "CUTOVER_RESPONSE_TIMEOUT_S": "130",
+		"CUTOVER_PLAIN_HTTP": "false", "CUTOVER_HSTS_MAX_AGE_S": "300",
+		"CUTOVER_CSP_PYTHON": lenientCSP, "CUTOVER_CSP_GO": "default-src 'self'", "CUTOVER_CSP_ENFORCE": "true",
 	}, p.Edge.Variables())
 }
 

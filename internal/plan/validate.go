@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -103,12 +104,23 @@ func (e Edge) validate(v *source) {
 		{"max_body_mb", e.MaxBodyMB, 1, 10240},
 		{"max_header_kb", e.MaxHeaderKB, 4, 256},
 		{"response_timeout_s", e.ResponseTimeout, 1, 3600},
+		{"hsts_max_age_s", e.HSTSMaxAge, 0, 63072000},
 	} {
 		if limit.value < limit.least || limit.value > limit.most {
 			v.fail(place{"edge", limit.name}, "%s is %d; it is from %d to %d", limit.name, limit.value, limit.least, limit.most)
 		}
 	}
+	for _, policy := range []struct{ name, text string }{{"python", e.CSP.Python}, {"go", e.CSP.Go}} {
+		if len(policy.text) > longestPolicy || !policyForm.MatchString(policy.text) {
+			v.fail(place{"edge", "csp", policy.name}, "%q is no Content-Security-Policy: directives like default-src 'self', separated by \"; \", without quotation marks, backslashes, dollar signs, commas and line breaks, at most %d characters", policy.text, longestPolicy)
+		}
+	}
 }
+
+// policyForm is what nginx and a header can carry as it is.
+var policyForm = regexp.MustCompile(`^[a-z][!#%-+\--\[\]-~ ]*$`)
+
+const longestPolicy = 2000
 
 func (p *Plan) validateTogether(v *source) {
 	bound := map[string]bool{}

@@ -30,7 +30,8 @@ type Manager struct {
 }
 
 // NewManager returns a manager of the records in store. Their cookies live as
-// long as they do.
+// long as they do, and are Secure where the edge says that the request came
+// over TLS, or always.
 func NewManager(store *Store, secureCookies bool) *Manager {
 	sessions := scs.New()
 	sessions.Store = ctxStore{store}
@@ -51,6 +52,7 @@ func (m *Manager) Load(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
+	asReadFrom(ctx).secure = m.secure || r.Header.Get("X-Forwarded-Proto") == "https"
 	m.protect(ctx, r)
 	return ctx, nil
 }
@@ -119,8 +121,8 @@ func (m *Manager) Save(ctx context.Context, header http.Header) error {
 	}
 	switch m.scs.Status(ctx) {
 	case scs.Destroyed:
-		m.setCookie(header, Cookie, "", expired)
-		m.setCookie(header, UserCookie, "", expired)
+		m.setCookie(ctx, header, Cookie, "", expired)
+		m.setCookie(ctx, header, UserCookie, "", expired)
 		return nil
 	case scs.Modified:
 		id, _, err := m.scs.Commit(ctx)
@@ -130,9 +132,9 @@ func (m *Manager) Save(ctx context.Context, header http.Header) error {
 		if err != nil {
 			return err
 		}
-		m.setCookie(header, Cookie, id, m.maxAge)
+		m.setCookie(ctx, header, Cookie, id, m.maxAge)
 		if id != asReadFrom(ctx).id {
-			m.setCookie(header, UserCookie, m.UserID(ctx), untilBrowserCloses)
+			m.setCookie(ctx, header, UserCookie, m.UserID(ctx), untilBrowserCloses)
 		}
 	case scs.Unmodified:
 		id := m.scs.Token(ctx)
@@ -142,7 +144,7 @@ func (m *Manager) Save(ctx context.Context, header http.Header) error {
 		// The answer does not depend on this. If Redis has just gone, the next
 		// request will tell.
 		if exists, err := m.store.Touch(ctx, id); err == nil && exists {
-			m.setCookie(header, Cookie, id, m.maxAge)
+			m.setCookie(ctx, header, Cookie, id, m.maxAge)
 		}
 	}
 	return nil
@@ -154,10 +156,10 @@ const (
 	untilBrowserCloses = 0
 )
 
-func (m *Manager) setCookie(header http.Header, name, value string, maxAge int) {
+func (m *Manager) setCookie(ctx context.Context, header http.Header, name, value string, maxAge int) {
 	set := http.Cookie{
 		Name: name, Value: value, MaxAge: maxAge, Path: "/",
-		HttpOnly: true, Secure: m.secure, SameSite: http.SameSiteStrictMode,
+		HttpOnly: true, Secure: asReadFrom(ctx).secure, SameSite: http.SameSiteStrictMode,
 	}
 	switch maxAge {
 	case expired:

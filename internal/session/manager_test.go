@@ -272,3 +272,26 @@ func TestManager_ReportsAnAbsentStore(t *testing.T) {
 	assert.Empty(t, header)
 	assert.ErrorIs(t, m.Logout(ctx), sessiontest.ErrDown)
 }
+
+// The edge says how a request came.
+func TestManager_CookiesAreSecureOverTLSOrAlways(t *testing.T) {
+	for _, test := range []struct {
+		always bool
+		scheme string
+		want   bool
+	}{{true, "http", true}, {false, "https", true}, {false, "http", false}, {false, "", false}} {
+		m := NewManager(NewStore(sessiontest.NewMemory(), time.Hour), test.always)
+		r := request("")
+		r.Header.Set("X-Forwarded-Proto", test.scheme)
+		ctx, err := m.Load(r)
+		require.NoError(t, err)
+		require.NoError(t, m.Login(ctx, r, "42"))
+		header := http.Header{}
+		require.NoError(t, m.Save(ctx, header))
+		cookies := (&http.Response{Header: header}).Cookies()
+		require.Len(t, cookies, 2)
+		for _, cookie := range cookies {
+			assert.Equal(t, test.want, cookie.Secure, "%+v %s", test, cookie.Name)
+		}
+	}
+}

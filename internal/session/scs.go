@@ -52,6 +52,7 @@ type asRead struct {
 	raw       []byte
 	replaced  bool // to be deleted when the new record is written, not before
 	abandoned bool // nothing of the request is to be kept
+	secure    bool // cookies are for TLS alone
 }
 
 type asReadKey struct{}

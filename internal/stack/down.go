@@ -57,7 +57,7 @@ func (s *Stack) Down(ctx context.Context, volumes bool) (err error) {
 			return err
 		}
 	}
-	for _, path := range []string{s.secretsCopy(), s.portsFile()} {
+	for _, path := range []string{s.secretsCopy(), s.authorityFile(), s.portsFile()} {
 		if err := ignoreMissing(os.Remove(path)); err != nil {
 			return fmt.Errorf("remove what belongs to the environment on this machine: %w", err)
 		}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +40,7 @@ type publishedPort struct {
 func publishedPorts() []publishedPort {
 	return []publishedPort{
 		{"CUTOVER_EDGE_HTTP_PORT", 8080, "nginx", 8080},
+		{"CUTOVER_EDGE_HTTPS_PORT", 8443, "nginx", 8443},
 		{"CUTOVER_GUARD_PORT", 9900, "guard", 9900},
 		{"CUTOVER_PROMETHEUS_PORT", 9090, "prometheus", 9090},
 	}
@@ -115,7 +115,7 @@ func (s *Stack) choosePorts(ctx context.Context) (map[string]string, error) {
 	}
 	picked := s.readPorts()
 	free := picker{bind: s.settings.Getenv("CUTOVER_BIND")}
-	result := map[string]string{"CUTOVER_BIND": bind, "CUTOVER_PUBLIC_HOST": PublicHost(strings.Trim(bind, "[]"))}
+	result := map[string]string{"CUTOVER_BIND": bind}
 	for _, port := range publishedPorts() {
 		number := wanted[port.variable]
 		if number == 0 {

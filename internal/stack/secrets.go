@@ -39,10 +39,7 @@ func (s *Stack) Secrets(ctx context.Context) (Secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepareSecrets(ctx, image); err != nil {
-		return nil, err
-	}
-	return s.readCopy()
+	return s.prepareSecrets(ctx, image, nil)
 }
 
 // Private
@@ -70,60 +67,82 @@ func secretList() []secret {
 // owners are the users, with groups of the same numbers, that the services run
 // as; the compose file and the Dockerfiles name them too. Only the guard runs as
 // another user, nginx's, and reads its secrets by a group that nginx is not in.
+// No service runs as authority.
 func owners() map[string]int {
-	return map[string]int{"nginx": 10100, "guard": 10107, "flask": 10101, "goapp": 10102, "postgres": 10103, "redis": 10104}
+	return map[string]int{"nginx": 10100, "guard": 10107, "flask": 10101, "goapp": 10102, "postgres": 10103, "redis": 10104, "authority": 10199}
 }
 
 func (s *Stack) secretsVolume() string { return s.settings.Project + "_secrets" }
 
 func (s *Stack) secretsCopy() string { return filepath.Join(s.Dir(), "secrets.json") }
 
-// prepareSecrets fills the secrets volume with what it lacks. The volume is
-// the truth; the file on this machine is a copy of it.
-func (s *Stack) prepareSecrets(ctx context.Context, image string) (err error) {
+// prepareSecrets fills the secrets volume with what it lacks, and with a
+// certificate where one is wanted. The volume is the truth; the file on this
+// machine is a copy of it.
+func (s *Stack) prepareSecrets(ctx context.Context, image string, wanted *certificate) (_ Secrets, err error) {
 	labels := map[string]string{engine.LabelProject: s.settings.Project, "com.docker.compose.volume": "secrets"}
 	if err := s.engine.CreateVolume(ctx, s.secretsVolume(), labels); err != nil {
-		return err
+		return nil, err
 	}
 	carrier, err := s.engine.OpenVolume(ctx, s.secretsVolume(), image, map[string]string{helperLabel: s.settings.Project})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, carrier.Close(ctx)) }()
 	kept, err := readSecrets(ctx, carrier)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(kept) == 0 {
 		// A volume that was removed by hand: the copy still opens the database.
 		if kept, err = s.readCopy(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return nil, err
 		}
 	}
-	secrets, changed := complete(kept)
-	if changed {
+	secrets, made := complete(kept)
+	renewed := false
+	if wanted != nil {
+		if renewed, err = wanted.renew(secrets); err != nil {
+			return nil, err
+		}
+	}
+	if made || renewed {
 		content, err := packSecrets(secrets)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := carrier.Write(ctx, content); err != nil {
-			return err
+			return nil, err
 		}
+	}
+	if made {
 		event.Finish(s.events, "secrets", "made, on the volume "+s.secretsVolume())
+	}
+	if wanted != nil {
+		wanted.tell(s.events, renewed)
+		if err := s.keepAuthority(*wanted, secrets); err != nil {
+			return nil, err
+		}
 	}
 	content, err := json.MarshalIndent(secrets, "", "  ")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := writePrivate(s.secretsCopy(), append(content, '\n')); err != nil {
-		return fmt.Errorf("keep a copy of the secrets: %w", err)
+		return nil, fmt.Errorf("keep a copy of the secrets: %w", err)
 	}
-	return nil
+	return secrets, nil
 }
 
-// complete adds the secrets that are missing and says whether it had to.
+// complete adds the secrets that are missing and says whether it had to. The
+// edge's certificate is left as it is.
 func complete(kept Secrets) (Secrets, bool) {
 	secrets, changed := Secrets{}, false
+	for _, name := range []string{serverCertificate, serverKey, authorityCertificate, authorityKey} {
+		if value, ok := kept[name]; ok {
+			secrets[name] = value
+		}
+	}
 	for _, item := range secretList() {
 		value := kept[item.name]
 		if value == "" {
@@ -193,7 +212,7 @@ func readSecrets(ctx context.Context, carrier *engine.Carrier) (secrets Secrets,
 		if header.Typeflag != tar.TypeReg {
 			continue
 		}
-		value, err := io.ReadAll(io.LimitReader(archive, 4096))
+		value, err := io.ReadAll(io.LimitReader(archive, largestPEM))
 		if err != nil {
 			return nil, fmt.Errorf("read the secrets: %w", err)
 		}

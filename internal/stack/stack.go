@@ -89,11 +89,20 @@ func (s *Stack) Prepare(ctx context.Context, edge map[string]string) (Model, err
 	if err := s.checkPorts(ctx); err != nil {
 		return Model{}, err
 	}
+	bind, _, err := s.readSettings()
+	if err != nil {
+		return Model{}, err
+	}
+	certificate, err := s.certificate(bind)
+	if err != nil {
+		return Model{}, err
+	}
 	images, err := s.prepareImages(ctx)
 	if err != nil {
 		return Model{}, err
 	}
-	if err := s.prepareSecrets(ctx, images["CUTOVER_EDGE_IMAGE"]); err != nil {
+	secrets, err := s.prepareSecrets(ctx, images["CUTOVER_EDGE_IMAGE"], &certificate)
+	if err != nil {
 		return Model{}, err
 	}
 	env := images
@@ -104,6 +113,11 @@ func (s *Stack) Prepare(ctx context.Context, edge map[string]string) (Model, err
 	maps.Copy(env, ports)
 	maps.Copy(env, edge)
 	env["CUTOVER_SECRETS_VOLUME"] = s.secretsVolume()
+	env["CUTOVER_CERTIFICATE"] = fingerprint(secrets)
+	env["CUTOVER_PUBLIC_URL"] = "https://" + certificate.host() + ":" + env["CUTOVER_EDGE_HTTPS_PORT"]
+	if edge["CUTOVER_PLAIN_HTTP"] == "true" {
+		env["CUTOVER_PUBLIC_URL"] = "http://" + certificate.host() + ":" + env["CUTOVER_EDGE_HTTP_PORT"]
+	}
 	return Model{Project: s.settings.Project, File: filepath.Join(s.settings.Root, composeFile), Env: env}, nil
 }
 

@@ -12,6 +12,9 @@ type Ports struct {
 	EdgeHTTPS  int `json:"edge_https"`
 	Guard      int `json:"guard"`
 	Prometheus int `json:"prometheus"`
+	// PlainHTTP is true where EdgeHTTP serves the applications; else it leads to
+	// EdgeHTTPS.
+	PlainHTTP bool `json:"plain_http"`
 	// Bind is the address that they are published on.
 	Bind string `json:"bind"`
 }
@@ -53,6 +56,7 @@ func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 		EdgeHTTPS:  found["nginx"].Ports[8443],
 		Guard:      found["guard"].Ports[9900],
 		Prometheus: found["prometheus"].Ports[9090],
+		PlainHTTP:  found["nginx"].Labels[plainLabel] == "true",
 		Bind:       found["nginx"].Bind,
 	}, nil
 }
@@ -61,3 +65,8 @@ func (s *Stack) Services(ctx context.Context) ([]Service, Ports, error) {
 func ServiceNames() []string {
 	return []string{"nginx", "guard", "flask", "goapp", "sink", "postgres", "redis", "prometheus"}
 }
+
+// Private
+
+// plainLabel is how compose.yaml says whether plain HTTP is served.
+const plainLabel = "cutover.plain-http"

@@ -13,6 +13,7 @@ local header, var = ngx.header, ngx.var
 local set_current_peer = balancer.set_current_peer
 
 local COOKIE = "cutover_visitor=%s; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
+local SECURE_COOKIE = COOKIE .. "; Secure"
 
 -- Where a kept-alive connection turns out dead, nginx sends a request again: POST
 -- and PATCH only if nothing was sent before, but PUT and DELETE in any case, and
@@ -121,7 +122,7 @@ function M.choose()
     header["X-Served-By"] = system
   end
   if is_new then
-    header["Set-Cookie"] = COOKIE:format(visitor)
+    header["Set-Cookie"] = (var.client_proto == "https" and SECURE_COOKIE or COOKIE):format(visitor)
   end
   -- What is counted is what was decided, also if the table changes meanwhile.
   counters.depart(route, system)

@@ -73,6 +73,8 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		echo(w)
 	case query.Has("drop"):
 		drop(w)
+	case query.Has("broken"):
+		broken(w)
 	case query.Has("hold"):
 		<-r.Context().Done()
 	case query.Has("events"):
@@ -197,6 +199,15 @@ func short(w http.ResponseWriter, framing string) {
 func drop(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
+		_ = conn.Close()
+	}
+}
+
+// broken answers with a header that no proxy takes, after some that are good.
+func broken(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Frame-Options: SAMEORIGIN\r\nX-Bad\x00: 1\r\n\r\n")
 		_ = conn.Close()
 	}
 }
