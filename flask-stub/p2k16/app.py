@@ -13,7 +13,7 @@ from p2k16.jobs import Expiry
 from p2k16.logins import Logins
 from p2k16.mail import Mail
 from p2k16.memberships import Memberships
-from p2k16.requests import MAX_BODY_BYTES, Request
+from p2k16.requests import Request
 from p2k16.tools import Tools
 
 
@@ -47,7 +47,6 @@ def create_app(config: Config) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_COOKIE_SECURE=config.cookie_secure,
-        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
     app.url_map.merge_slashes = False

@@ -20,9 +20,9 @@ class Request(flask.Request):
 
     @cached_property
     def stream(self) -> IO[bytes]:
-        """The body. One that comes in chunks, without its length, is refused when it is too large, not cut off."""
-        if self.content_length is not None:
-            return super().stream
+        """The body. The framework would cut one off that comes in chunks, and refuse parts of just the limit."""
+        if (self.content_length or 0) > MAX_BODY_BYTES:
+            raise RequestEntityTooLarge
         body = self.environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge

@@ -2,7 +2,6 @@ package goapp
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -92,7 +91,7 @@ func readParts(body []byte, contentType string) (url.Values, error) {
 	for count := 0; ; count++ {
 		part, err := reader.NextRawPart()
 		switch {
-		case errors.Is(err, io.EOF):
+		case err == io.EOF: // not errors.Is: what breaks off before its end wraps it
 			return values, nil
 		case err != nil:
 			return url.Values{}, nil

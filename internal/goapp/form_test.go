@@ -37,6 +37,7 @@ func TestReadForm_IsAsLenientAsTheLegacySystem(t *testing.T) {
 		{urlencoded, "a=1&b=\xff", url.Values{}},
 		{partsOfX, part(disposition, "1") + part(disposition, "2") + "--x--", url.Values{"a": {"1", "2"}}},
 		{partsOfX, part(disposition, "1") + "--y--", url.Values{}},
+		{partsOfX, part(disposition, "1") + "--x", url.Values{}},
 		{partsOfX, part(disposition, "\xff") + "--x--", url.Values{"a": {"\uFFFD"}}},
 		{partsOfX, part(disposition+"\r\nContent-Transfer-Encoding: quoted-printable", "=31") + "--x--", url.Values{"a": {"=31"}}},
 		{partsOfX, part(disposition+`; filename=""`, "1") + "--x--", url.Values{}},
