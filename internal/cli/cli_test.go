@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -119,7 +120,9 @@ func TestExitCodes(t *testing.T) {
 		{api(rollout.PlanDiffers), ExitRefused},
 		{api(control.EdgeUnreachable), ExitUnavailable},
 		{api(control.Internal), ExitInternal},
-		{refused(errors.New("connection reset")), ExitUnavailable},
+		{refused(fmt.Errorf("%w: connection reset", control.ErrUnreached)), ExitUnavailable},
+		{refused(fmt.Errorf("a step: %w", &engine.LostError{Endpoint: "unix:///x", Err: io.EOF})), ExitUnavailable},
+		{refused(errors.New("no space left on device")), ExitInternal},
 		{rollbackFailed(&control.Error{Code: control.LegacySilent}), ExitRollback},
 	} {
 		assert.Equal(t, test.want, exitCode(test.err), "%v", test.err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/engine"
 	"github.com/cutover-dev/cutover/internal/rollout"
 	"github.com/cutover-dev/cutover/internal/stack"
@@ -58,16 +59,19 @@ func refused(err error) error {
 }
 
 // unanswered is the error of a command that needs the guard and did not reach
-// it.
+// it. What is missing below is told alone: it explains the rest.
 func unanswered(err error) error {
 	var stopped *stack.NotRunningError
-	if errors.As(err, &stopped) {
+	var lost *engine.LostError
+	switch {
+	case errors.As(err, &lost):
+		return exitError{ExitUnavailable, lost}
+	case errors.As(err, &stopped):
 		return stopped
+	case errors.Is(err, control.ErrUnreached):
+		return exitError{ExitUnavailable, fmt.Errorf("the guard does not answer: %w", err)}
 	}
-	if !unreachable(err) {
-		return err
-	}
-	return exitError{ExitUnavailable, fmt.Errorf("the guard does not answer: %w", err)}
+	return err
 }
 
 // unreachable says whether the guard gave no answer at all.
@@ -85,7 +89,7 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.Is(err, stack.ErrSettings):
 		return ExitUsage
-	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, stack.ErrUnhealthy), errors.Is(err, stack.ErrNotRunning):
+	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, stack.ErrUnhealthy), errors.Is(err, stack.ErrNotRunning), errors.Is(err, edge.ErrUnreachable):
 		return ExitUnavailable
 	}
 	return ExitInternal

@@ -16,6 +16,7 @@ import (
 	"github.com/cutover-dev/cutover/internal/control"
 	"github.com/cutover-dev/cutover/internal/database"
 	"github.com/cutover-dev/cutover/internal/edge"
+	"github.com/cutover-dev/cutover/internal/engine"
 	"github.com/cutover-dev/cutover/internal/gate"
 	"github.com/cutover-dev/cutover/internal/rollout"
 	"github.com/cutover-dev/cutover/internal/stack"
@@ -215,7 +216,8 @@ func patiently[Answer any](ctx context.Context, g *patientGuard, ask func(contex
 			return answer, err
 		}
 		// The engine waits longer and longer before it starts again what dies.
-		if starting := g.stack.EnsureStarted(ctx, "guard"); errors.Is(starting, stack.ErrNotRunning) {
+		starting := g.stack.EnsureStarted(ctx, "guard")
+		if errors.Is(starting, stack.ErrNotRunning) || errors.Is(starting, engine.ErrUnavailable) {
 			return answer, starting
 		}
 		select {

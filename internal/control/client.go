@@ -19,8 +19,12 @@ import (
 // Dialer makes a connection to a guard's API.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
+// ErrUnreached says that the guard was not reached, or did not finish its
+// answer.
+var ErrUnreached = errors.New("the guard was not reached")
+
 // Client speaks the guard's API. Errors that the guard answered are *Error;
-// all others mean that the guard was not reached, or did not finish.
+// all others are ErrUnreached.
 type Client struct {
 	http *http.Client
 }
@@ -126,7 +130,7 @@ func call[Answer any](ctx context.Context, c *Client, method, path string, reque
 	}
 	err = json.NewDecoder(response.Body).Decode(&answer)
 	if err := errors.Join(err, response.Body.Close()); err != nil {
-		return answer, fmt.Errorf("the guard's answer to %s %s cannot be read: %w", method, path, err)
+		return answer, fmt.Errorf("%w: its answer to %s %s cannot be read: %w", ErrUnreached, method, path, err)
 	}
 	return answer, nil
 }
@@ -151,7 +155,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
-		return nil, fmt.Errorf("the guard was not reached: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreached, err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return response, nil
@@ -159,7 +163,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	defer func() { _ = response.Body.Close() }() // it was read, or is of no use
 	var failure Failure
 	if err := json.NewDecoder(response.Body).Decode(&failure); err != nil || failure.Error.Code == "" {
-		return nil, fmt.Errorf("the guard answered %s %s with %s", method, path, response.Status)
+		return nil, fmt.Errorf("%w: it answered %s %s with %s", ErrUnreached, method, path, response.Status)
 	}
 	return nil, &failure.Error
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -24,6 +25,24 @@ import (
 // ErrUnavailable is wrapped by every error that means the engine itself could
 // not be reached, as opposed to having refused something.
 var ErrUnavailable = errors.New("the Docker Engine is not available")
+
+// LostError says that the engine, which answered before, does not any more. It
+// is an ErrUnavailable.
+type LostError struct {
+	Endpoint string
+	Err      error
+}
+
+// Error names the engine and what happened.
+func (e *LostError) Error() string {
+	return fmt.Sprintf("%s at %s: %s", ErrUnavailable, e.Endpoint, e.Err)
+}
+
+// Is makes it an ErrUnavailable.
+func (*LostError) Is(target error) bool { return target == ErrUnavailable }
+
+// Unwrap is what happened.
+func (e *LostError) Unwrap() error { return e.Err }
 
 // MinAPI is the oldest Engine API that the project is tested against
 // (Docker 20.10).
@@ -93,10 +112,18 @@ func (e *Engine) wrap(action string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if client.IsErrConnectionFailed(err) {
-		return fmt.Errorf("%s: %w at %s: %w", action, ErrUnavailable, e.endpoint, err)
+	if lost(err) {
+		err = &LostError{Endpoint: e.endpoint, Err: err}
 	}
 	return fmt.Errorf("%s: %w", action, err)
+}
+
+// lost tells whether there was no connection, or it ended in the middle of
+// something.
+func lost(err error) bool {
+	var network *net.OpError
+	return client.IsErrConnectionFailed(err) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // resolveEndpoint lets Docker's own command library decide which engine is

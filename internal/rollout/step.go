@@ -33,7 +33,8 @@ func (s State) Next(plan Plan) int {
 }
 
 // Begin applies a step: the next one of the plan, with its gates before it. A
-// nil event means that it is under way already, as it should be.
+// nil event means that it is under way already, as it should be: its author saw
+// that, or began it himself and did not hear the answer.
 func (s State) Begin(plan Plan, r StepRequest, cause Cause) (State, *Event, error) {
 	if err := s.mayAdvance(cause); err != nil {
 		return s, nil, err
@@ -47,7 +48,7 @@ func (s State) Begin(plan Plan, r StepRequest, cause Cause) (State, *Event, erro
 		return s, nil, refuse(OutOfOrder, "The step %s cannot begin now: %s is next.%s", r.Step, step.Name, s.lastChange())
 	}
 	target := plan.target(next)
-	if s.Progress != nil && target.equals(s) {
+	if s.Progress != nil && target.equals(s) && (r.Generation == s.Generation || s.Progress.Actor == cause.Actor) {
 		return s, nil, nil
 	}
 	if err := s.current(r.Generation); err != nil {
@@ -77,9 +78,9 @@ func (s State) Begin(plan Plan, r StepRequest, cause Cause) (State, *Event, erro
 }
 
 // Complete ends the step under way, with its gates after it. A nil event means
-// that it was completed before.
+// that its author completed it before and did not hear the answer.
 func (s State) Complete(plan Plan, r StepRequest, cause Cause) (State, *Event, error) {
-	if s.Progress == nil && s.Step == r.Step && !s.Latched && s.Step != "" {
+	if s.Progress == nil && s.Step == r.Step && !s.Latched && s.Step != "" && s.Changed.Actor == cause.Actor {
 		return s, nil, nil
 	}
 	if err := s.mayAdvance(cause); err != nil {
