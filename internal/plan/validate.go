@@ -63,7 +63,30 @@ func (p *Plan) validate(name string, source []byte) error {
 	if (p.Database.Seed != "" || p.Database.Generator != "") && p.Database.Schema == "" {
 		v.fail("$.database", "there is a seed but no schema to put it into")
 	}
+	p.Database.validate(&v)
 	return errors.Join(v.faults...)
+}
+
+func (d Database) validate(v *validator) {
+	names := map[string]bool{}
+	for i, invariant := range d.Invariants {
+		at := fmt.Sprintf("$.database.invariants[%d]", i)
+		switch {
+		case invariant.Name == "" || invariant.SQL == "":
+			v.fail(at, "an invariant has a name, and sql that selects what breaks it")
+		case names[invariant.Name]:
+			v.fail(at+".name", "there is an invariant %q already", invariant.Name)
+		}
+		names[invariant.Name] = true
+	}
+	for i, table := range d.Tables {
+		if table == "" || slices.Contains(d.Tables[:i], table) {
+			v.fail(fmt.Sprintf("$.database.tables[%d]", i), "the table %q is empty or named twice", table)
+		}
+	}
+	if d.Writes.Query != "" && !strings.HasPrefix(d.Writes.Login.Path, "/") {
+		v.fail("$.database.writes", "login.path is missing: what was written is read by somebody who is logged in")
+	}
 }
 
 func (p *Plan) validateVisitors(v *validator) {
@@ -109,7 +132,9 @@ func (e Edge) validate(v *validator) {
 // checkFiles makes sure that the files beside the plan are there.
 func (p *Plan) checkFiles(name string, source []byte) error {
 	v := validator{name: name, source: source}
-	for path, file := range map[string]string{"$.database.schema": p.Database.Schema, "$.database.seed": p.Database.Seed} {
+	for path, file := range map[string]string{
+		"$.database.schema": p.Database.Schema, "$.database.seed": p.Database.Seed, "$.database.writes.query": p.Database.Writes.Query,
+	} {
 		if file == "" {
 			continue
 		}
@@ -117,9 +142,12 @@ func (p *Plan) checkFiles(name string, source []byte) error {
 			v.fail(path, "there is no file %s beside the plan", file)
 		}
 	}
-	if folder := p.Database.Generator; folder != "" {
+	for path, folder := range map[string]string{"$.database.generator": p.Database.Generator, "$.database.migrations": p.Database.Migrations} {
+		if folder == "" {
+			continue
+		}
 		if info, err := os.Stat(filepath.Join(p.Dir, folder)); err != nil || !info.IsDir() {
-			v.fail("$.database.generator", "there is no folder %s beside the plan", folder)
+			v.fail(path, "there is no folder %s beside the plan", folder)
 		}
 	}
 	return errors.Join(v.faults...)
