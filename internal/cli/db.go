@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,7 +26,7 @@ import (
 func newDBCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{Use: "db", Short: "Work on the database that both systems share", Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(newSeedCommand(o), newDBStatusCommand(o), newExpandCommand(o), newDBDownCommand(o))
+	cmd.AddCommand(newSeedCommand(o), newDBStatusCommand(o), newExpandCommand(o), newDBDownCommand(o), newVerifyCommand(o))
 	return cmd
 }
 
@@ -149,6 +151,10 @@ func seed(ctx context.Context, s *stack.Stack, p *plan.Plan, wish database.Seed)
 		event.Fail(s.Events(), subject, "could not be filled")
 	case seeded.Done:
 		event.Finish(s.Events(), subject, fmt.Sprintf("loaded: %d rows", seeded.Rows))
+		// What the tables held before is nothing to compare with any more.
+		if missing := os.Remove(baselinePath(s)); !errors.Is(missing, fs.ErrNotExist) {
+			err = errors.Join(err, missing)
+		}
 	}
 	return seeded, err
 }

@@ -67,6 +67,9 @@ func (s Server) Open(name string, settings map[string]string) (*sql.DB, error) {
 
 // Private
 
+// endPatience is how long a server may take to end a session.
+const endPatience = 5 * time.Second
+
 func (s Server) config(name string, settings map[string]string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig("sslmode=disable application_name=cutover")
 	if err != nil {
