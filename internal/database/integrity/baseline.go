@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,6 +52,24 @@ func TakeAs(ctx context.Context, snapshot *database.Snapshot, earlier Baseline, 
 		shapes = append(shapes, shape)
 	}
 	return take(ctx, snapshot, shapes, progress)
+}
+
+// TakeCopy reads all tables of what should be a copy, by the keys of the
+// original: the copy may not have its primary keys yet.
+func TakeCopy(ctx context.Context, snapshot *database.Snapshot, original Baseline) (Baseline, error) {
+	shapes, err := Shapes(ctx, snapshot.Sessions[0], nil)
+	if err != nil {
+		return Baseline{}, err
+	}
+	for i, shape := range shapes {
+		shapes[i].Key = ""
+		for _, table := range original.Tables {
+			if table.Name == shape.Name && slices.Contains(shape.Columns, table.Key) {
+				shapes[i].Key = table.Key
+			}
+		}
+	}
+	return take(ctx, snapshot, shapes, nil)
 }
 
 // Keys fills in which rows of a difference were written since the baseline.
