@@ -27,7 +27,7 @@ func newDBCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{Use: "db", Short: "Work on the database that both systems share", Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(newSeedCommand(o), newDBStatusCommand(o), newExpandCommand(o), newDBDownCommand(o), newVerifyCommand(o),
-		newBackupCommand(o), newProveCommand(o), newRestoreCommand(o))
+		newBackupCommand(o), newProveCommand(o), newRestoreCommand(o), newReverseCommand(o), newContractCommand(o), newIncidentsCommand(o))
 	return cmd
 }
 

@@ -211,7 +211,13 @@ func newDBDownCommand(o *options) *cobra.Command {
 }
 
 // work does something to the schema and shows where it then stands.
-func (c *migrationsCommand) work(ctx context.Context, do func(context.Context, *migrate.Migrator, migrate.Status) ([]migrate.Done, string, error)) (err error) {
+func (c *migrationsCommand) work(ctx context.Context, do func(context.Context, *migrate.Migrator, migrate.Status) ([]migrate.Done, string, error)) error {
+	return c.workOn(ctx, func(ctx context.Context, _ *stack.Stack, m *migrate.Migrator, status migrate.Status) ([]migrate.Done, string, error) {
+		return do(ctx, m, status)
+	})
+}
+
+func (c *migrationsCommand) workOn(ctx context.Context, do func(context.Context, *stack.Stack, *migrate.Migrator, migrate.Status) ([]migrate.Done, string, error)) (err error) {
 	m, s, closeAll, err := c.migrator(ctx)
 	if err != nil {
 		return err
@@ -221,7 +227,7 @@ func (c *migrationsCommand) work(ctx context.Context, do func(context.Context, *
 	if err != nil {
 		return databaseFailed(ctx, s, err)
 	}
-	done, sentence, err := do(ctx, m, before)
+	done, sentence, err := do(ctx, s, m, before)
 	var locked *migrate.LockedError
 	if errors.As(err, &locked) {
 		err = exitError{ExitRefused, err}

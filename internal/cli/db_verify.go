@@ -104,6 +104,9 @@ func (c *verifyCommand) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	result, err := c.verify(ctx, s, p)
+	if errors.Is(err, integrity.ErrGone) {
+		err = exitError{ExitRefused, err}
+	}
 	if err != nil {
 		return databaseFailed(ctx, s, err)
 	}

@@ -40,6 +40,20 @@ func (s *Stack) Pipe(ctx context.Context, service string, in io.Reader, out io.W
 	return nil
 }
 
+// Log is what the engine has kept of a service's output.
+func (s *Stack) Log(ctx context.Context, service string) (string, error) {
+	log, err := s.engine.Logs(ctx, s.Container(service), mostLines)
+	if err != nil {
+		if missing := s.running(ctx, service); missing != nil {
+			return "", missing
+		}
+	}
+	return log, err
+}
+
+// mostLines is more than the engine keeps of a service's output.
+const mostLines = 1 << 20
+
 // Running makes sure that a service runs; its error is a NotRunningError.
 func (s *Stack) Running(ctx context.Context, service string) error {
 	return s.running(ctx, service)

@@ -277,20 +277,24 @@ func (k *Keeper) dump(ctx context.Context, file *os.File, m *Manifest) (err erro
 // proveParts compares the scratch database with the moment of the dump, reads
 // the file again, and runs the statements of its indexes on an empty copy.
 func (k *Keeper) proveParts(ctx context.Context, w *workshop, file string, m Manifest) error {
-	bytes, sum, err := sumFile(file)
-	if err != nil {
-		return err
-	}
-	if bytes != m.Bytes || sum != m.SHA256 {
-		return fmt.Errorf("%w: the file that was written reads otherwise: the disk is not to be trusted", ErrDiffers)
-	}
-	if err := w.create(ctx, scratchEmpty); err != nil {
-		return err
-	}
-	if err := k.load(ctx, file, scratchEmpty, "--section=pre-data", "--section=post-data"); err != nil {
-		return err
-	}
-	return k.compare(ctx, m)
+	var work sync.WaitGroup
+	var compared, tried error
+	work.Go(func() { compared = k.compare(ctx, m) })
+	work.Go(func() {
+		bytes, sum, err := sumFile(file)
+		if err == nil && (bytes != m.Bytes || sum != m.SHA256) {
+			err = fmt.Errorf("%w: the file that was written reads otherwise: the disk is not to be trusted", ErrDiffers)
+		}
+		if err == nil {
+			err = w.create(ctx, scratchEmpty)
+		}
+		if err == nil {
+			err = k.load(ctx, file, scratchEmpty, "--section=pre-data", "--section=post-data")
+		}
+		tried = err
+	})
+	work.Wait()
+	return errors.Join(compared, tried)
 }
 
 // rebuild restores a backup into the scratch database, whole, and compares it.

@@ -45,6 +45,9 @@ type Range struct {
 	Sum string `json:"sum"`
 }
 
+// ErrGone means that something is not there any more that the baseline has.
+var ErrGone = errors.New("it is gone")
+
 // Width is how many keys a range has.
 const Width = 1000
 
@@ -122,9 +125,13 @@ type part struct {
 
 func sumTable(ctx context.Context, snapshot *database.Snapshot, shape Shape) (Table, error) {
 	began := time.Now()
+	values, err := hashable(ctx, snapshot.Sessions[0], shape)
+	if err != nil {
+		return Table{}, err
+	}
 	var pages int64
 	// What comes later than the snapshot may make the table longer, and is not seen.
-	err := snapshot.Sessions[0].QueryRow(ctx, "SELECT pg_relation_size($1::regclass) / current_setting('block_size')::bigint",
+	err = snapshot.Sessions[0].QueryRow(ctx, "SELECT pg_relation_size($1::regclass) / current_setting('block_size')::bigint",
 		pgx.Identifier{"public", shape.Name}.Sanitize()).Scan(&pages)
 	if err != nil {
 		return Table{}, err
@@ -141,7 +148,7 @@ func sumTable(ctx context.Context, snapshot *database.Snapshot, shape Shape) (Ta
 	for _, conn := range snapshot.Sessions {
 		reading.Go(func() {
 			for start := range starts {
-				if err := readStretch(ctx, conn, shape, start, found); err != nil {
+				if err := readStretch(ctx, conn, shape, values, start, found); err != nil {
 					cancel(err)
 					return
 				}
@@ -157,11 +164,38 @@ func sumTable(ctx context.Context, snapshot *database.Snapshot, shape Shape) (Ta
 	return table, nil
 }
 
-func readStretch(ctx context.Context, conn *pgx.Conn, shape Shape, start int64, found *merger) error {
-	columns := make([]string, len(shape.Columns))
-	for i, column := range shape.Columns {
-		columns[i] = pgx.Identifier{column}.Sanitize()
+// hashable lists the columns as they are hashed. A hash stands for a value of
+// its type: where two that look different are equal to Postgres (1.0 and 1.00)
+// it is the text that is hashed, which takes longer.
+func hashable(ctx context.Context, conn *pgx.Conn, shape Shape) (string, error) {
+	rows, err := conn.Query(ctx, `
+		SELECT attname::text, CASE
+			WHEN atttypid IN ('text'::regtype, 'varchar'::regtype) THEN ' COLLATE "C"'
+			WHEN atttypid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype,
+				'bytea'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) THEN ''
+			ELSE '::text COLLATE "C"' END
+		FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`,
+		pgx.Identifier{"public", shape.Name}.Sanitize())
+	if err != nil {
+		return "", err
 	}
+	casts := map[string]string{}
+	var name, cast string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &cast}, func() error { casts[name] = cast; return nil }); err != nil {
+		return "", err
+	}
+	values := make([]string, len(shape.Columns))
+	for i, column := range shape.Columns {
+		cast, ok := casts[column]
+		if !ok {
+			return "", fmt.Errorf("%w: the column %s", ErrGone, column)
+		}
+		values[i] = pgx.Identifier{column}.Sanitize() + cast
+	}
+	return strings.Join(values, ", "), nil
+}
+
+func readStretch(ctx context.Context, conn *pgx.Conn, shape Shape, values string, start int64, found *merger) error {
 	key, number := "0::bigint", "0::bigint"
 	if shape.Key != "" {
 		key = pgx.Identifier{shape.Key}.Sanitize() + "::bigint"
@@ -169,10 +203,10 @@ func readStretch(ctx context.Context, conn *pgx.Conn, shape Shape, start int64, 
 	}
 	rows, err := conn.Query(ctx, fmt.Sprintf(`
 		SELECT coalesce(number, 0), number IS NULL, min(key), max(key), count(*), sum(hash)::text FROM (
-			SELECT %s AS number, %s AS key, hashtextextended(ROW(%s)::text, 0) AS hash
+			SELECT %s AS number, %s AS key, hash_record_extended(ROW(%s), 0) AS hash
 			FROM public.%s WHERE ctid >= '(%d,0)' AND ctid < '(%d,0)'
 		) AS rows GROUP BY 1, 2`,
-		number, key, strings.Join(columns, ", "), pgx.Identifier{shape.Name}.Sanitize(), start, start+stretch),
+		number, key, values, pgx.Identifier{shape.Name}.Sanitize(), start, start+stretch),
 		pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return err
