@@ -2,6 +2,7 @@
 
 # Sizes of the long checks of `make verify`.
 export VERIFY_SECONDS ?= 60
+export VERIFY_KILLS   ?= 50
 
 # Compiling the Compose library is most of a cold `make up`: collecting less
 # garbage meanwhile takes a sixth off.

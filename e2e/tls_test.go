@@ -227,7 +227,7 @@ func strictPlan(t *testing.T) string {
 	text := string(content)
 	for _, change := range [][2]string{
 		{"plain_http: true", "plain_http: false"}, {"enforce: false", "enforce: true"},
-		{"source: ../../flask-stub", "source: " + relative + "/../../flask-stub"}, {"schema: schema.sql", "schema: " + relative + "/schema.sql"}, {"generator: seed", "generator: " + relative + "/seed"}, {"seed: seed.sql", "seed: " + relative + "/seed.sql"},
+		{"source: ../../flask-stub", "source: " + relative + "/../../flask-stub"}, {"migrations: migrations", "migrations: " + relative + "/migrations"}, {"query: writes.sql", "query: " + relative + "/writes.sql"}, {"schema: schema.sql", "schema: " + relative + "/schema.sql"}, {"generator: seed", "generator: " + relative + "/seed"}, {"seed: seed.sql", "seed: " + relative + "/seed.sql"},
 	} {
 		require.Contains(t, text, change[0])
 		text = strings.Replace(text, change[0], change[1], 1)

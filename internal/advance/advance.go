@@ -46,17 +46,18 @@ type Worker interface {
 
 // Advance is one run.
 type Advance struct {
-	Plan    *plan.Plan
-	Steps   rollout.Plan // the same, as the guard has it
-	Guard   Guard
-	Gates   Gates
-	Edge    Edge
-	Worker  Worker
-	Events  event.Sink
-	Actor   string
-	Acks    map[string]string // reasons by gate or one-way step
-	Context string            // what the gates' evidence is about
-	Bake    *time.Duration    // in the place of the plan's
+	Plan   *plan.Plan
+	Steps  rollout.Plan // the same, as the guard has it
+	Guard  Guard
+	Gates  Gates
+	Edge   Edge
+	Worker Worker
+	Events event.Sink
+	Actor  string
+	Acks   map[string]string // reasons by gate or one-way step
+	Bake   *time.Duration    // in the place of the plan's
+	// About says what the gates' evidence is about now: a step may change that.
+	About func(ctx context.Context) (string, error)
 }
 
 // Report is what a run did. Its JSON form is what advance --json prints.
@@ -168,14 +169,18 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 		event.Fail(a.Events, subject, "one-way, and not acknowledged")
 		return report, fmt.Errorf("the step %s is one-way: %w; go on with --ack %s=REASON", step.Name, ErrOneWay, step.Name)
 	}
+	about, err := a.About(ctx)
+	if err != nil {
+		return report, err
+	}
 	generation := state.Generation
-	request := control.StepRequest{Actor: a.Actor, Reason: a.says(step.Name), Step: step.Name, Generation: generation, Acks: a.Acks, Context: a.Context}
+	request := control.StepRequest{Actor: a.Actor, Reason: a.says(step.Name), Step: step.Name, Generation: generation, Acks: a.Acks, Context: about}
 	if state.Progress == nil {
 		event.Work(a.Events, subject, "gates before it")
 	} else {
 		event.Work(a.Events, subject, "goes on, begun by "+state.Progress.Actor)
 	}
-	results, err := a.pass(ctx, step, step.Before, state, nil, &report)
+	results, err := a.pass(ctx, step, step.Before, state, nil, about, &report)
 	if err != nil {
 		event.Fail(a.Events, subject, "a gate before it stopped it")
 		return report, err
@@ -199,7 +204,7 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 			return report, fmt.Errorf("the step %s is begun, but its work %s failed: %w", step.Name, step.Work, err)
 		}
 	}
-	bake, err := a.bake(ctx, step, before)
+	bake, err := a.bake(ctx, step, before, about)
 	if err != nil {
 		event.Fail(a.Events, subject, "its bake was broken off")
 		var stopped *Stopped
@@ -211,7 +216,11 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 		}
 		return report, err
 	}
-	results, err = a.pass(ctx, step, step.After, state, bake, &report)
+	if about, err = a.About(ctx); err != nil {
+		return report, err
+	}
+	request.Context = about
+	results, err = a.pass(ctx, step, step.After, state, bake, about, &report)
 	if err != nil {
 		event.Fail(a.Events, subject, "a gate after its bake stopped it")
 		var stopped *Stopped
@@ -232,7 +241,7 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 
 // pass asks gates, and is an error unless all of them let the step pass. All are
 // asked, so that a person sees everything at once.
-func (a *Advance) pass(ctx context.Context, step rollout.Step, gates []string, state rollout.State, bake *gate.Bake, report *StepReport) ([]gate.Result, error) {
+func (a *Advance) pass(ctx context.Context, step rollout.Step, gates []string, state rollout.State, bake *gate.Bake, about string, report *StepReport) ([]gate.Result, error) {
 	var results []gate.Result
 	stopped := &Stopped{Step: step.Name, Verdict: rollout.Pass}
 	for _, name := range gates {
@@ -243,7 +252,7 @@ func (a *Advance) pass(ctx context.Context, step rollout.Step, gates []string, s
 		}
 		results = append(results, result)
 		said := a.Acks[name]
-		if ack, before := state.Acknowledged(name, a.Context); said == "" && before {
+		if ack, before := state.Acknowledged(name, about); said == "" && before {
 			said = ack.Reason
 		}
 		if result.Verdict != rollout.Inconclusive {

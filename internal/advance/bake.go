@@ -63,7 +63,7 @@ func oldest(counters edge.Counters) float64 {
 // bake watches a step for its time, and breaks off when somebody takes it back
 // or pauses it. If its gates have no answer by then, for want of requests, it
 // goes on for up to three times as long.
-func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Counters) (*gate.Bake, error) {
+func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Counters, about string) (*gate.Bake, error) {
 	length := time.Duration(step.Bake * float64(time.Second))
 	if a.Bake != nil && length > 0 {
 		length = *a.Bake
@@ -93,7 +93,7 @@ func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Count
 		if err != nil {
 			return nil, err
 		}
-		lacking, err := a.judge(ctx, step, state, found)
+		lacking, err := a.judge(ctx, step, state, found, about)
 		if err != nil {
 			return nil, err
 		}
@@ -136,14 +136,14 @@ func (a *Advance) stillOurs(ctx context.Context, step rollout.Step) (rollout.Sta
 // judge asks the gates that judge a bake while it goes on. It breaks it off as
 // soon as go fails too much: nobody has to suffer for the rest of it. What it
 // returns is why one has no answer yet, of those that nobody has acknowledged.
-func (a *Advance) judge(ctx context.Context, step rollout.Step, state rollout.State, bake *gate.Bake) (lacking string, err error) {
+func (a *Advance) judge(ctx context.Context, step rollout.Step, state rollout.State, bake *gate.Bake, about string) (lacking string, err error) {
 	for _, name := range step.After {
 		g, _ := a.Plan.Gate(name)
 		if !g.OnBake() {
 			continue
 		}
 		result := a.Gates.Check(ctx, g, state, bake)
-		_, before := state.Acknowledged(name, a.Context)
+		_, before := state.Acknowledged(name, about)
 		switch {
 		case result.Verdict == rollout.Fail && g.Errors != nil:
 			return "", &Stopped{Step: step.Name, Applied: true, Verdict: rollout.Fail, Gates: []gate.Result{result}}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cutover-dev/cutover/internal/advance"
 	"github.com/cutover-dev/cutover/internal/control"
+	"github.com/cutover-dev/cutover/internal/database/migrate"
 	"github.com/cutover-dev/cutover/internal/event"
 	"github.com/cutover-dev/cutover/internal/gate"
 	"github.com/cutover-dev/cutover/internal/plan"
@@ -84,13 +85,10 @@ func (c *advanceCommand) run(ctx context.Context) (err error) {
 	if err := c.checkGuard(ctx, in, p); err != nil {
 		return err
 	}
-	about, err := in.evidenceContext(ctx, p.Hash)
-	if err != nil {
-		return err
-	}
+	about := func(ctx context.Context) (string, error) { return in.evidenceContext(ctx, p.Hash) }
 	a := &advance.Advance{
-		Plan: p, Steps: steps, Guard: in.guard, Edge: in.edge, Events: s.Events(), Actor: c.operator(), Acks: acks, Context: about,
-		Gates:  &gate.Checker{Plan: p, Sources: in.sources(), Context: about, Progress: gateProgress(s)},
+		Plan: p, Steps: steps, Guard: in.guard, Edge: in.edge, Events: s.Events(), Actor: c.operator(), Acks: acks, About: about,
+		Gates:  &gate.Checker{Plan: p, Sources: in.sources(), About: about, Progress: gateProgress(s)},
 		Worker: &legacyWork{inside: in, plan: p},
 	}
 	if c.baked {
@@ -269,6 +267,10 @@ type legacyWork struct {
 func (w *legacyWork) Do(ctx context.Context, work rollout.Work) error {
 	s := w.inside.stack
 	switch work {
+	case rollout.ExpandSchema:
+		return w.migrate(ctx, migrate.Expand)
+	case rollout.ContractSchema:
+		return w.migrate(ctx, migrate.Contract)
 	case rollout.StopPython:
 		if err := w.drain(ctx); err != nil {
 			return err
@@ -285,6 +287,21 @@ func (w *legacyWork) Do(ctx context.Context, work rollout.Work) error {
 		return s.RemoveLegacy(ctx)
 	}
 	return fmt.Errorf("this program does not know the work %q", work)
+}
+
+// migrate runs what is still to be run of one kind of migrations.
+func (w *legacyWork) migrate(ctx context.Context, kind migrate.Kind) error {
+	migrations, err := planMigrations(w.plan)
+	if err != nil {
+		return err
+	}
+	server, err := databaseServer(ctx, w.inside.stack)
+	if err != nil {
+		return err
+	}
+	m := newMigrator(w.inside.stack, server, migrations, lockPatience)
+	_, err = m.Up(ctx, kind)
+	return err
 }
 
 // drain waits until python has answered what it was asked, as long as the plan

@@ -84,7 +84,8 @@ func (c *checkCommand) run(ctx context.Context, names []string) (err error) {
 	if len(names) == 0 {
 		names = nextGates(p, status.State)
 	}
-	checker := &gate.Checker{Plan: p, Sources: in.sources(), Context: about, Progress: gateProgress(s)}
+	checker := &gate.Checker{Plan: p, Sources: in.sources(), Progress: gateProgress(s),
+		About: func(context.Context) (string, error) { return about, nil }}
 	document := checkDocument{SchemaVersion: 1, Gates: []checkedGate{}}
 	for _, name := range names {
 		g, _ := p.Gate(name)

@@ -2,13 +2,20 @@ package cli
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/cutover-dev/cutover/internal/database"
+	"github.com/cutover-dev/cutover/internal/engine"
 	"github.com/cutover-dev/cutover/internal/event"
 	"github.com/cutover-dev/cutover/internal/plan"
 	"github.com/cutover-dev/cutover/internal/stack"
@@ -19,7 +26,8 @@ import (
 func newDBCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{Use: "db", Short: "Work on the database that both systems share", Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(newSeedCommand(o))
+	cmd.AddCommand(newSeedCommand(o), newDBStatusCommand(o), newExpandCommand(o), newDBDownCommand(o), newVerifyCommand(o),
+		newBackupCommand(o), newProveCommand(o), newRestoreCommand(o), newReverseCommand(o), newContractCommand(o), newIncidentsCommand(o))
 	return cmd
 }
 
@@ -144,6 +152,10 @@ func seed(ctx context.Context, s *stack.Stack, p *plan.Plan, wish database.Seed)
 		event.Fail(s.Events(), subject, "could not be filled")
 	case seeded.Done:
 		event.Finish(s.Events(), subject, fmt.Sprintf("loaded: %d rows", seeded.Rows))
+		// What the tables held before is nothing to compare with any more.
+		if missing := os.Remove(baselinePath(s)); !errors.Is(missing, fs.ErrNotExist) {
+			err = errors.Join(err, missing)
+		}
 	}
 	return seeded, err
 }
@@ -162,19 +174,52 @@ func seedDatabase(ctx context.Context, s *stack.Stack, p *plan.Plan, wish databa
 	if p.Database.Seed != "" {
 		wish.Data = append(wish.Data, database.File(p.Dir, p.Database.Seed))
 	}
-	secrets, err := s.Secrets(ctx)
+	server, err := databaseServer(ctx, s)
 	if err != nil {
 		return database.Seeded{}, err
 	}
-	conn, err := database.Connect(ctx, dialPostgres(s), database.Login{
-		User: "postgres", Password: secrets["postgres/superuser_password"], Database: databaseName,
-	})
+	conn, err := server.Connect(ctx, databaseName, nil)
 	if err != nil {
-		if stopped := s.Running(ctx, "postgres"); stopped != nil {
-			err = stopped
-		}
-		return database.Seeded{}, err
+		return database.Seeded{}, databaseFailed(ctx, s, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	return database.Fill(ctx, conn, wish)
+}
+
+// databaseServer is the environment's database server, for its superuser.
+func databaseServer(ctx context.Context, s *stack.Stack) (database.Server, error) {
+	secrets, err := s.Secrets(ctx)
+	if err != nil {
+		return database.Server{}, err
+	}
+	return database.Server{Dial: dialPostgres(s), User: "postgres", Password: secrets["postgres/superuser_password"]}, nil
+}
+
+// databaseFailed gives an error of work on the database its exit code: what
+// did not answer, or went away, is unavailable.
+func databaseFailed(ctx context.Context, s *stack.Stack, err error) error {
+	var coded exitError
+	if err == nil || ctx.Err() != nil || errors.As(err, &coded) {
+		return err
+	}
+	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if stopped := s.Running(looking, "postgres"); stopped != nil {
+		return errors.Join(stopped, err)
+	}
+	var refused *pgconn.PgError
+	var unreached *pgconn.ConnectError
+	switch {
+	case errors.Is(err, database.ErrLogin), errors.As(err, &unreached):
+		return exitError{ExitUnavailable, err}
+	case errors.As(err, &refused):
+		if class := refused.Code[:2]; class == "53" || class == "57" && refused.Code != "57014" { // no room, shutdown
+			return exitError{ExitUnavailable, err}
+		}
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), pgconn.Timeout(err),
+		errors.Is(err, driver.ErrBadConn), errors.Is(err, engine.ErrUnavailable):
+		return exitError{ExitUnavailable, fmt.Errorf("the database went away; run the same command again: %w", err)}
+	}
+	return err
 }

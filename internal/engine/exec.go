@@ -48,6 +48,38 @@ func (e *Engine) Exec(ctx context.Context, name string, command ...string) (Resu
 	return Result{Exit: exit, Stdout: string(stdout), Stderr: conn.stderr.String()}, nil
 }
 
+// Pipe runs a command in a running container, with its standard input from in
+// (nil: none) and its standard output to out. What the command does not read of
+// in is read to its end all the same, so that who writes it can finish.
+// Result.Stdout is empty.
+func (e *Engine) Pipe(ctx context.Context, name string, in io.Reader, out io.Writer, command ...string) (Result, error) {
+	action := fmt.Sprintf("run %s in %s", command[0], name)
+	conn, err := e.Tunnel(ctx, name, command...)
+	if err != nil {
+		return Result{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	sent := make(chan error, 1)
+	go func() { sent <- conn.feed(in) }()
+	_, err = io.Copy(out, readerFunc(conn.read))
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	var exit int
+	if err == nil {
+		exit, err = e.awaitExit(ctx, conn.exec)
+	}
+	err = errors.Join(err, conn.Close())
+	if unread := <-sent; err == nil && exit == 0 {
+		err = unread
+	}
+	if err != nil {
+		return Result{}, e.wrap(action, err)
+	}
+	return Result{Exit: exit, Stderr: conn.stderr.String()}, nil
+}
+
 // awaitExit returns a command's exit code. Its output may end a moment before
 // the engine knows of its end.
 func (e *Engine) awaitExit(ctx context.Context, exec string) (int, error) {
@@ -131,6 +163,33 @@ func (c *Conn) SetReadDeadline(t time.Time) error  { return c.hijacked.Conn.SetR
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.hijacked.Conn.SetWriteDeadline(t) }
 
 // Private
+
+// feed sends all of in to the command's standard input; its error is that of
+// reading in. A command may end before it has read everything.
+func (c *Conn) feed(in io.Reader) error {
+	if in == nil {
+		return c.CloseWrite()
+	}
+	source := &source{Reader: in}
+	_, _ = io.Copy(struct{ io.Writer }{c}, source)
+	_ = c.CloseWrite() // fails if the command has ended
+	_, err := io.Copy(io.Discard, source)
+	return errors.Join(source.failed, err)
+}
+
+// source remembers why it could not be read.
+type source struct {
+	io.Reader
+	failed error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.failed = err
+	}
+	return n, err
+}
 
 // read takes standard output out of the engine's stream, in which both streams
 // come in frames: eight bytes of header (stream, three zeros, length in

@@ -19,9 +19,8 @@ type Result = rollout.GateResult
 type Checker struct {
 	Plan     *plan.Plan
 	Sources  Sources
-	Context  string // what evidence has to be about
-	Systems  []SystemFacts
-	Progress func(gate, text string) // what a gate waits for
+	About    func(ctx context.Context) (string, error) // what evidence has to be about now
+	Progress func(gate, text string)                   // what a gate waits for
 }
 
 // Check answers a gate now. The state is where the migration stands, and the
@@ -104,28 +103,40 @@ func (c *Checker) answer(ctx context.Context, g plan.Gate, state rollout.State, 
 	case g.SQL != nil:
 		return c.sql(ctx, *g.SQL)
 	case g.Found != nil:
-		return c.found(*g.Found, state)
+		return c.found(ctx, *g.Found, state)
 	}
 	return unknown(nil, "the gate asks nothing that this program knows")
 }
 
 // found looks for what a command has found out about these very images, this
 // plan and this schema.
-func (c *Checker) found(g plan.FoundGate, state rollout.State) answer {
+func (c *Checker) found(ctx context.Context, g plan.FoundGate, state rollout.State) answer {
 	finding, known := state.Found(g.By)
 	if !known {
-		return unknown(nil, "no %s was recorded yet", g.By)
+		return unknown(nil, "no %s was recorded yet%s", g.By, maker(g.By))
+	}
+	about, err := c.About(ctx)
+	if err != nil {
+		return unknown(nil, "what it has to be about is not known: %s", err)
 	}
 	evidence := map[string]any{"time": finding.Time, "actor": finding.Actor, "summary": finding.Summary}
 	switch {
-	case finding.Context != c.Context:
-		return unknown(evidence, "the last %s was about other images, another plan or another schema", g.By)
+	case finding.Context != about:
+		return unknown(evidence, "the last %s was about other images, another plan or another schema%s", g.By, maker(g.By))
 	case finding.Verdict == rollout.Pass:
 		return pass(evidence, "%s", finding.Summary)
 	case finding.Verdict == rollout.Fail:
 		return fail(evidence, "%s", finding.Summary)
 	}
 	return unknown(evidence, "%s", finding.Summary)
+}
+
+// maker names the command that makes a finding, to follow another text.
+func maker(finding string) string {
+	if command := map[string]string{"backup": "cutover db backup", "reverse": "cutover db reverse"}[finding]; command != "" {
+		return "; " + command + " makes one"
+	}
+	return ""
 }
 
 func (c *Checker) wait(gate, text string) {

@@ -25,7 +25,7 @@ type Step struct {
 	Says   string                 `yaml:"says"`
 	Routes map[string]Weight      `yaml:"routes"` // from this step on
 	Jobs   map[string]edge.System `yaml:"jobs"`   // owners from this step on
-	Work   string                 `yaml:"work"`   // stop-python, archive-python, remove-python
+	Work   string                 `yaml:"work"`   // expand-schema, stop-python, archive-python, contract-schema, remove-python
 	Label  string                 `yaml:"label"`  // safe, lossy, one-way; "" is safe
 	Loses  string                 `yaml:"loses"`
 	Lowers bool                   `yaml:"lowers"` // a weight goes down on purpose

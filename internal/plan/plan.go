@@ -143,10 +143,45 @@ type CSP struct {
 
 // Database says how a fresh rehearsal's database is made: its schema, what a
 // program generates, and a script with what is written by hand, in this order.
+// Then how it is migrated, and how it is known that nothing was lost.
 type Database struct {
 	Schema    string `yaml:"schema"`
 	Generator string `yaml:"generator"` // the folder of a Go program
 	Seed      string `yaml:"seed"`
+
+	// Migrations is a folder that has the folders expand and contract, with
+	// SQL files as goose reads them.
+	Migrations string `yaml:"migrations"`
+	// Tables are those whose rows the migration must not change; none: all.
+	Tables []string `yaml:"tables"`
+	// Invariants are queries for rows that must not be there.
+	Invariants []Invariant `yaml:"invariants"`
+	Writes     Writes      `yaml:"writes"`
+}
+
+// Invariant is something that holds of the data at every moment.
+type Invariant struct {
+	Name string `yaml:"name"`
+	// SQL selects what breaks it: one text column that says which row.
+	SQL string `yaml:"sql"`
+}
+
+// Writes says how what a system wrote is found and read again.
+type Writes struct {
+	// Query is a file with one SELECT. Its parameters are the system that
+	// wrote ("go"), and the times from and to: $1, $2, $3. Its columns are
+	// number (bigint, ascending), at (timestamptz), request_id (text), who
+	// (text), action (text), and path (text): where the API shows what was
+	// written, NULL where it does not.
+	Query string `yaml:"query"`
+	// Login is how somebody logs in who may read all of it.
+	Login Login `yaml:"login"`
+}
+
+// Login is a request that begins a session.
+type Login struct {
+	Path string            `yaml:"path"`
+	Body map[string]string `yaml:"body"` // sent as JSON
 }
 
 // Find returns the path of the plan to use: the one given, else

@@ -39,6 +39,7 @@ func (p *Plan) validate(v *source) {
 	if (p.Database.Seed != "" || p.Database.Generator != "") && p.Database.Schema == "" {
 		v.fail(place{"database"}, "there is a seed but no schema to put it into")
 	}
+	p.Database.validate(v)
 }
 
 func (p *Plan) validateLines(v *source) {
@@ -68,6 +69,25 @@ func (p *Plan) validateLines(v *source) {
 		} else {
 			names[line.Name] = owner
 		}
+	}
+}
+
+func (d Database) validate(v *source) {
+	names := map[string]bool{}
+	for i, invariant := range d.Invariants {
+		at := place{"database", "invariants", i}
+		if names[invariant.Name] {
+			v.fail(at.to("name"), "there is an invariant %q already", invariant.Name)
+		}
+		names[invariant.Name] = true
+	}
+	for i, table := range d.Tables {
+		if table == "" || slices.Contains(d.Tables[:i], table) {
+			v.fail(place{"database", "tables", i}, "the table %q is empty or named twice", table)
+		}
+	}
+	if d.Writes.Query != "" && !strings.HasPrefix(d.Writes.Login.Path, "/") {
+		v.fail(place{"database", "writes"}, "login.path is missing: what was written is read by somebody who is logged in")
 	}
 }
 
@@ -262,15 +282,23 @@ func checkDuration(v *source, at place, d Duration) bool {
 
 // checkFiles makes sure that the files beside the plan are there.
 func (p *Plan) checkFiles(v *source) {
-	for _, file := range []struct{ key, name string }{{"schema", p.Database.Schema}, {"seed", p.Database.Seed}} {
+	for _, file := range []struct {
+		at   place
+		name string
+	}{
+		{place{"database", "schema"}, p.Database.Schema},
+		{place{"database", "seed"}, p.Database.Seed},
+		{place{"database", "writes", "query"}, p.Database.Writes.Query},
+	} {
 		if file.name == "" {
 			continue
 		}
 		if info, err := os.Stat(filepath.Join(p.Dir, file.name)); err != nil || !info.Mode().IsRegular() {
-			v.fail(place{"database", file.key}, "there is no file %s beside the plan", file.name)
+			v.fail(file.at, "there is no file %s beside the plan", file.name)
 		}
 	}
 	p.checkFolder(v, place{"database", "generator"}, p.Database.Generator)
+	p.checkFolder(v, place{"database", "migrations"}, p.Database.Migrations)
 	p.checkFolder(v, place{"systems", "python", "source"}, p.Systems.Python.Source)
 	p.checkFolder(v, place{"systems", "go", "source"}, p.Systems.Go.Source)
 }

@@ -132,7 +132,17 @@ func (p *Plan) validateWork(v *source, at place, phase Phase, step Step, c *cour
 		v.fail(at, "%s is done by an earlier step already", step.Work)
 	}
 	c.done[step.Work] = true
+	if (step.Work == "expand-schema" || step.Work == "contract-schema") && p.Database.Migrations == "" {
+		v.fail(at, "%s needs database.migrations, the folder with the migrations", step.Work)
+	}
 	switch step.Work {
+	case "contract-schema":
+		switch {
+		case !c.done["expand-schema"]:
+			v.fail(at, "the schema is contracted before it was expanded")
+		case step.Label != "one-way":
+			v.fail(at, "there is no way back after the schema is contracted; the step's label is one-way")
+		}
 	case "stop-python":
 		for _, route := range p.Routes {
 			if c.weights[route.Name] != edge.AllGo {

@@ -74,10 +74,12 @@ type Work string
 
 // The kinds of work.
 const (
-	NoWork        Work = ""
-	StopPython    Work = "stop-python"    // home becomes go, python's service is stopped
-	ArchivePython Work = "archive-python" // its image and source are kept in one archive
-	RemovePython  Work = "remove-python"  // its container and image are removed
+	NoWork         Work = ""
+	ExpandSchema   Work = "expand-schema"   // what go needs is added to the database
+	StopPython     Work = "stop-python"     // home becomes go, python's service is stopped
+	ArchivePython  Work = "archive-python"  // its image and source are kept in one archive
+	ContractSchema Work = "contract-schema" // what only python needs is taken away from the database
+	RemovePython   Work = "remove-python"   // its container is removed
 )
 
 // AdoptPlan makes the state follow a plan. While traffic is moved or latched
@@ -164,7 +166,7 @@ func (p Plan) validateSteps() error {
 			}
 		}
 		switch step.Work {
-		case NoWork, StopPython, ArchivePython, RemovePython:
+		case NoWork, ExpandSchema, StopPython, ArchivePython, ContractSchema, RemovePython:
 		default:
 			return refuse(Invalid, "The step %s has the work %q, which this guard does not know.", step.Name, step.Work)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/docker/compose/v5/pkg/api"
@@ -57,7 +58,7 @@ func (s *Stack) Down(ctx context.Context, volumes bool) (err error) {
 			return err
 		}
 	}
-	for _, path := range []string{s.secretsCopy(), s.authorityFile(), s.portsFile()} {
+	for _, path := range []string{s.secretsCopy(), s.authorityFile(), s.portsFile(), filepath.Join(s.Dir(), "baseline.json")} {
 		if err := ignoreMissing(os.Remove(path)); err != nil {
 			return fmt.Errorf("remove what belongs to the environment on this machine: %w", err)
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 )
 
 // Dial opens a connection to an address inside the environment, through the
@@ -20,6 +22,37 @@ func (s *Stack) Dial(ctx context.Context, service, network, address string) (net
 	}
 	return nil, err
 }
+
+// Pipe runs a program in a service's container, with its standard input from
+// in (nil: none) and its standard output to out. A program that fails is an
+// error that says what it wrote to standard error.
+func (s *Stack) Pipe(ctx context.Context, service string, in io.Reader, out io.Writer, command ...string) error {
+	result, err := s.engine.Pipe(ctx, s.Container(service), in, out, command...)
+	if err != nil {
+		if stopped := s.running(context.WithoutCancel(ctx), service); stopped != nil && ctx.Err() == nil {
+			return errors.Join(stopped, err)
+		}
+		return err
+	}
+	if result.Exit != 0 {
+		return fmt.Errorf("%s: exit code %d: %s", command[0], result.Exit, strings.TrimSpace(result.Stderr))
+	}
+	return nil
+}
+
+// Log is what the engine has kept of a service's output.
+func (s *Stack) Log(ctx context.Context, service string) (string, error) {
+	log, err := s.engine.Logs(ctx, s.Container(service), mostLines)
+	if err != nil {
+		if missing := s.running(ctx, service); missing != nil {
+			return "", missing
+		}
+	}
+	return log, err
+}
+
+// mostLines is more than the engine keeps of a service's output.
+const mostLines = 1 << 20
 
 // Running makes sure that a service runs; its error is a NotRunningError.
 func (s *Stack) Running(ctx context.Context, service string) error {
