@@ -68,10 +68,21 @@ type Report struct {
 	Steps         []StepReport `json:"steps"`
 }
 
+// UnderWay is the step that was begun and not completed, "" for none.
+func (r Report) UnderWay() string {
+	for _, step := range r.Steps {
+		if step.Begun && step.Verdict != rollout.Pass {
+			return step.Name
+		}
+	}
+	return ""
+}
+
 // StepReport is what became of a step: pass when it was completed.
 type StepReport struct {
 	Name    string          `json:"name"`
 	Phase   string          `json:"phase"`
+	Begun   bool            `json:"begun"` // its weights are in force, or were before somebody took it back
 	Verdict rollout.Verdict `json:"verdict"`
 	Gates   []GateReport    `json:"gates"`
 }
@@ -160,7 +171,7 @@ func (a *Advance) run(ctx context.Context, wanted func(step, done int) bool) (Re
 
 func (a *Advance) step(ctx context.Context, state rollout.State, next int) (StepReport, error) {
 	step := a.Steps.Steps[next]
-	report := StepReport{Name: step.Name, Phase: step.Phase, Verdict: rollout.Inconclusive, Gates: []GateReport{}}
+	report := StepReport{Name: step.Name, Phase: step.Phase, Begun: state.Progress != nil, Verdict: rollout.Inconclusive, Gates: []GateReport{}}
 	subject := "step " + step.Name
 	if err := a.mayGoOn(state); err != nil {
 		return report, err
@@ -191,6 +202,7 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 		event.Fail(a.Events, subject, "not begun")
 		return report, err
 	}
+	report.Begun = true
 	state = moved.State
 	before, err := a.startOfBake(ctx, state)
 	if err != nil {

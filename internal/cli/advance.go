@@ -237,7 +237,12 @@ func (c *advanceCommand) sentence(report advance.Report, steps rollout.Plan, err
 			next = i + 1
 		}
 	}
+	var api *control.Error
 	switch {
+	case errors.As(err, &api): // somebody has changed something
+		text.WriteString("cutover status shows where the migration is.")
+	case err != nil && report.UnderWay() != "":
+		fmt.Fprintf(&text, "The step %s is under way; cutover advance goes on with it.", report.UnderWay())
 	case err != nil:
 		fmt.Fprintf(&text, "The migration is %s.", after(report.To))
 	case next >= len(steps.Steps):

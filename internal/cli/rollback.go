@@ -83,7 +83,8 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if err := s.FindLost(ctx); err != nil {
 		s.Warn("containers", "they could not be looked through: "+err.Error())
 	}
-	if err := c.checkWayBack(ctx, s); err != nil {
+	answers, err := c.checkWayBack(ctx, s)
+	if err != nil {
 		return err
 	}
 	// Traffic needs something to go to. With --force it moves all the same,
@@ -95,7 +96,7 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 		return c.runBreakGlass(ctx, s)
 	}
 	edge := s.EnsureStarted(ctx, "nginx")
-	result, err := c.rollback(ctx, s)
+	result, err := c.rollback(ctx, s, answers)
 	if err != nil {
 		return rollbackFailed(errors.Join(err, edge))
 	}
@@ -109,17 +110,18 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 }
 
 // checkWayBack refuses before anything is touched what the guard would refuse
-// later. A guard that does not answer is asked again where it matters.
-func (c *rollbackCommand) checkWayBack(ctx context.Context, s *stack.Stack) error {
+// later, and tells whether the guard answers at all. One that does not is passed
+// by at once, and what the edge's side finds recorded decides.
+func (c *rollbackCommand) checkWayBack(ctx context.Context, s *stack.Stack) (answers bool, err error) {
 	client := guardClient(s)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, guardPatience)
 	defer cancel()
 	status, err := client.Status(ctx)
 	if err != nil || status.State.OneWay == "" {
-		return nil
+		return err == nil, nil
 	}
-	return exitError{ExitRefused, fmt.Errorf("nothing was moved: there is no way back, because the step %s was begun, which is one-way", status.State.OneWay)}
+	return true, exitError{ExitRefused, fmt.Errorf("nothing was moved: there is no way back, because the step %s was begun, which is one-way", status.State.OneWay)}
 }
 
 // runBreakGlass switches nginx itself. The guard finds that out by itself; it
@@ -202,18 +204,21 @@ func (c *rollbackCommand) sentence(result rollbackResult) string {
 	return text
 }
 
-// rollback goes through the guard, and past it when the guard cannot do it.
-// One that just died may come back and take the lock, so each way gets a
-// second try.
-func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack) (rollbackResult, error) {
+// rollback goes through the guard if it answers, and past it when the guard
+// cannot do it. One that just died may come back and take the lock, so each way
+// gets a second try.
+func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack, answers bool) (rollbackResult, error) {
 	var failures []error
 	for range 2 {
-		result, err := c.throughGuard(ctx, s)
-		if err == nil || !unreachable(err) {
-			return result, err
+		if answers {
+			result, err := c.throughGuard(ctx, s)
+			if err == nil || !unreachable(err) {
+				return result, err
+			}
+			failures = append(failures, err)
 		}
-		failures = append(failures, err)
-		result, err = c.pastGuard(ctx, s)
+		answers = true // perhaps, after what follows
+		result, err := c.pastGuard(ctx, s)
 		if err == nil || !unreachable(err) {
 			return result, err
 		}
@@ -241,8 +246,9 @@ func (c *rollbackCommand) pastGuard(ctx context.Context, s *stack.Stack) (rollba
 	return result, err
 }
 
-// guardPatience is how long the guard may take to say that it is alive.
-const guardPatience = time.Second
+// guardPatience is how long the guard may take to say that it is alive. Killing
+// one that is only slow harms nothing, and everybody waits meanwhile.
+const guardPatience = 500 * time.Millisecond
 
 func (c *rollbackCommand) throughGuard(ctx context.Context, s *stack.Stack) (rollbackResult, error) {
 	client := guardClient(s)

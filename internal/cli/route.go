@@ -73,6 +73,15 @@ func (c *routeCommand) run(ctx context.Context, name, text string) (err error) {
 	if c.seen {
 		generation = c.generation
 	}
+	if weight > weightOf(before.State, name) {
+		p, err := c.loadPlan()
+		if err != nil {
+			return err
+		}
+		if err := samePlan(before.State, p); err != nil {
+			return err
+		}
+	}
 	known := slices.ContainsFunc(before.State.Routes, func(route rollout.Route) bool { return route.Name == name })
 	if !c.force && known && weight > weightOf(before.State, name) && !s.Answers(ctx, "goapp") {
 		return exitError{ExitRefused, errors.New("nothing was moved: Go does not answer (cutover status shows how it is); --force moves traffic to it all the same")}
