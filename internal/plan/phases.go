@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"github.com/cutover-dev/cutover/internal/edge"
 )
 
@@ -166,8 +168,8 @@ type Duration struct {
 }
 
 // UnmarshalYAML never fails.
-func (d *Duration) UnmarshalYAML(text []byte) error {
-	d.Text = unquoted(text)
+func (d *Duration) UnmarshalYAML(decode func(any) error) error {
+	d.Text = scalar(decode)
 	d.Value, _ = time.ParseDuration(d.Text)
 	return nil
 }
@@ -180,16 +182,36 @@ type Weight struct {
 }
 
 // UnmarshalYAML never fails.
-func (w *Weight) UnmarshalYAML(text []byte) error {
-	w.Text = unquoted(text)
+func (w *Weight) UnmarshalYAML(decode func(any) error) error {
+	w.Text = scalar(decode)
 	w.Value, _ = edge.ParseWeight(w.Text)
 	return nil
 }
 
 // Private
 
-func unquoted(text []byte) string {
-	return strings.Trim(strings.TrimSpace(string(text)), `"'`)
+// scalar is the text of a value as the plan has it: 010 is not eight. (Taking
+// the text from the decoder costs time by the length of the whole plan.)
+func scalar(decode func(any) error) string {
+	var node ast.Node
+	if decode(&node) != nil {
+		return ""
+	}
+	switch n := node.(type) {
+	case *ast.AliasNode:
+		var anchored any
+		if decode(&anchored) != nil {
+			return ""
+		}
+		return fmt.Sprint(anchored)
+	case *ast.NullNode:
+		return ""
+	case *ast.LiteralNode:
+		return strings.TrimSpace(n.Value.Value)
+	case ast.ScalarNode:
+		return n.GetToken().Value
+	}
+	return node.String()
 }
 
 func once(lists ...[]string) []string {
@@ -226,7 +248,8 @@ func (g Gate) kinds() []string {
 	return kinds
 }
 
-var _ fmt.Stringer = Duration{}
-
 // String is the text of the plan.
 func (d Duration) String() string { return d.Text }
+
+// String is the text of the plan.
+func (w Weight) String() string { return w.Text }

@@ -248,10 +248,13 @@ func Parse(name string, source []byte) (*Plan, error) {
 		Drain: Duration{Text: "30s", Value: 30 * time.Second},
 	}
 	structure := v.checkStructure()
-	if err := yaml.Unmarshal(source, &p); err == nil {
+	// The parser has refused what stands twice; a merge (<<) may be overridden.
+	if err := yaml.UnmarshalWithOptions(v.text, &p, yaml.AllowDuplicateMapKey()); err == nil {
 		sum := sha256.Sum256(source)
 		p.Hash = hex.EncodeToString(sum[:])
-		p.validate(v)
+		if structure == 0 || p.Version != 0 || p.Name != "" || p.Routes != nil { // else nothing was decoded
+			p.validate(v)
+		}
 	} else if structure == 0 {
 		return nil, located(name, source, err)
 	}

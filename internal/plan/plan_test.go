@@ -91,10 +91,16 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("version: 1\nname: x\nroutes:\n  - {name: a, prefix: /}\n"))
+	f.Add([]byte(Template))
+	f.Add([]byte(stopped))
+	f.Add([]byte(head + "---\n"))
+	f.Add([]byte("\ufeff%YAML 1.2\n---\nversion: 1\nname: x\nroutes: [&r {name: a, prefix: /a}, {<<: *r, name: b}]\ntogether: &t [*t]\n"))
 	f.Fuzz(func(t *testing.T, source []byte) {
 		p, err := Parse("p.yaml", source)
 		if err == nil {
 			assert.NotEmpty(t, p.Routes)
+		} else {
+			assert.Regexp(t, `^p\.yaml:\d+:\d+: `, err.Error())
 		}
 	})
 }

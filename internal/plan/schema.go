@@ -32,9 +32,8 @@ const schemaName = "plan.json"
 // checkStructure compares the plan with the schema, and says how many faults
 // that made.
 func (s *source) checkStructure() int {
-	before := len(s.faults)
 	var document any
-	if err := yaml.Unmarshal(s.text, &document); err != nil {
+	if err := yaml.UnmarshalWithOptions(s.text, &document, yaml.AllowDuplicateMapKey()); err != nil {
 		return 0 // decoding the plan meets the same error
 	}
 	schema, tree, err := compileSchema()
@@ -47,7 +46,11 @@ func (s *source) checkStructure() int {
 	} else if err != nil {
 		s.failAt(nil, "%s", err)
 	}
-	return len(s.faults) - before
+	s.shape = map[position]bool{}
+	for _, f := range s.faults {
+		s.shape[f.position] = true
+	}
+	return len(s.faults)
 }
 
 func compileSchema() (*jsonschema.Schema, map[string]any, error) {
@@ -94,7 +97,7 @@ func (s *source) explain(invalid *jsonschema.ValidationError, tree map[string]an
 			s.fail(at, "%s needs the key %s%s", what, name, described(subschema(tree, invalid.SchemaURL), name))
 		}
 	case *kind.Type:
-		s.fail(at, "%s is %s; it has to be %s", what, article(k.Got), articles(k.Want))
+		s.fail(at, "%s is %s; it has to be %s%s", what, article(k.Got), articles(k.Want), remedy(k, invalid.SchemaURL))
 	case *kind.Enum:
 		s.fail(at, "%s is %v; it has to be one of %s", what, quoted(k.Got), list(k.Want))
 	case *kind.Const:
@@ -114,6 +117,18 @@ func (s *source) explain(invalid *jsonschema.ValidationError, tree map[string]an
 	default:
 		s.fail(at, "%s: %s", what, invalid.Error())
 	}
+}
+
+// remedy is what makes a text of what YAML takes for something else.
+func remedy(k *kind.Type, schema string) string {
+	scalar := k.Got == "number" || k.Got == "integer" || k.Got == "boolean"
+	switch {
+	case !scalar || !slices.Contains(k.Want, "string"):
+		return ""
+	case strings.HasSuffix(schema, "/duration"):
+		return ": a number with its unit, as 30s, 5m or 24h"
+	}
+	return ": put it in quotes"
 }
 
 // placeOf turns a location of the schema's validator into a place.
@@ -206,7 +221,7 @@ func described(schema map[string]any, name string) string {
 func suggestion(name string, known []string) string {
 	nearest, least := "", 3
 	for _, candidate := range known {
-		if d := distance(name, candidate); d < least {
+		if d := distance(name, candidate); d < min(least, len(name)) {
 			nearest, least = candidate, d
 		}
 	}

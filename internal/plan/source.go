@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,14 +11,22 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
 
 // Private
 
-// enough faults are reported; who has more mends these first.
-const enough = 50
+const (
+	// enough faults are reported; who has more mends these first.
+	enough = 50
+	// deepest is how deep a plan may be nested, and mostAliased how many values
+	// its aliases may stand for: more than any plan needs. A text of some hundred
+	// bytes could fill the memory otherwise.
+	deepest     = 100
+	mostAliased = 100_000
+)
 
 // place is the way to a value: names of keys and numbers of entries.
 type place []any
@@ -30,13 +39,18 @@ func (p place) to(next ...any) place {
 type source struct {
 	name   string
 	text   []byte
-	tree   *ast.File
+	body   ast.Node
 	faults []fault
+	shape  map[position]bool // where its structure is at fault
+	known  map[fault]bool
+	keys   map[ast.Node]map[string]*ast.MappingValueNode
 }
 
+type position struct{ line, column int }
+
 type fault struct {
-	line, column int
-	message      string
+	position
+	message string
 }
 
 // newSource parses the text as YAML; what is no YAML has no further faults.
@@ -47,23 +61,35 @@ func newSource(name string, text []byte) (*source, error) {
 	case len(bytes.TrimSpace(text)) == 0:
 		return nil, fmt.Errorf("%s:1:1: the plan is empty; cutover init writes one to start from", name)
 	}
-	tree, err := parser.ParseBytes(text, 0)
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // that is how some editors begin a file
+	s := &source{name: name, text: text, known: map[fault]bool{}, keys: map[ast.Node]map[string]*ast.MappingValueNode{}}
+	tokens := lexer.Tokenize(string(text))
+	if at := tooDeep(tokens); at != nil {
+		s.failAt(at, "the plan is nested deeper than %d levels", deepest)
+		return nil, s.faulty()
+	}
+	tree, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return nil, located(name, text, err)
 	}
-	s := &source{name: name, text: text, tree: tree}
+	docs := slices.DeleteFunc(slices.Clone(tree.Docs), func(d *ast.DocumentNode) bool {
+		_, directive := d.Body.(*ast.DirectiveNode)
+		return directive
+	})
 	switch {
-	case len(tree.Docs) == 0 || tree.Docs[0].Body == nil:
+	case len(docs) == 0 || docs[0].Body == nil:
 		return nil, fmt.Errorf("%s:1:1: the plan is empty; cutover init writes one to start from", name)
-	case len(tree.Docs) > 1:
-		at := tree.Docs[1].GetToken()
+	case len(docs) > 1:
+		at := docs[1].Start
 		if at == nil {
-			at = tree.Docs[1].Body.GetToken()
+			at = start(docs[1].Body)
 		}
 		s.failAt(at, "a plan is one document, and this begins another one")
 		return nil, s.faulty()
 	}
-	return s, nil
+	s.body = docs[0].Body
+	s.checkForm()
+	return s, s.faulty()
 }
 
 // fail records a fault of the value at a place. One that is not there is
@@ -79,11 +105,8 @@ func (s *source) failKey(at place, format string, args ...any) {
 
 // faulty is all that is wrong, in the order of the text; nil if nothing is.
 func (s *source) faulty() error {
-	slices.SortStableFunc(s.faults, func(a, b fault) int {
-		if a.line != b.line {
-			return a.line - b.line
-		}
-		return a.column - b.column
+	slices.SortFunc(s.faults, func(a, b fault) int {
+		return cmp.Or(a.line-b.line, a.column-b.column, strings.Compare(a.message, b.message))
 	})
 	var all []error
 	for _, f := range s.faults {
@@ -96,34 +119,27 @@ func (s *source) faulty() error {
 	return errors.Join(all...)
 }
 
-// failAt records a fault; a second one of the same place follows from the first.
+// failAt records a fault. Where the structure is wrong nothing more is said
+// about the value: it follows from that.
 func (s *source) failAt(at *token.Token, format string, args ...any) {
-	f := fault{line: 1, column: 1, message: fmt.Sprintf(format, args...)}
+	f := fault{position{1, 1}, clip(fmt.Sprintf(format, args...), longestMessage)}
 	if at != nil && at.Position != nil {
-		f.line, f.column = at.Position.Line, at.Position.Column
+		f.position = position{at.Position.Line, at.Position.Column}
 	}
-	if !slices.ContainsFunc(s.faults, func(other fault) bool { return other.line == f.line && other.column == f.column }) {
+	if !s.shape[f.position] && !s.known[f] {
+		s.known[f] = true
 		s.faults = append(s.faults, f)
 	}
 }
 
 // find follows a place as far as it goes.
 func (s *source) find(at place, key bool) *token.Token {
-	node := s.tree.Docs[0].Body
+	node := s.body
 	found := start(node)
 	for i, segment := range at {
 		switch n := bare(node).(type) {
-		case *ast.MappingNode:
-			value := entry(n.Values, segment)
-			if value == nil {
-				return found
-			}
-			node, found = value.Value, start(value.Value)
-			if key && i == len(at)-1 || found == nil {
-				found = value.Key.GetToken()
-			}
-		case *ast.MappingValueNode:
-			value := entry([]*ast.MappingValueNode{n}, segment)
+		case *ast.MappingNode, *ast.MappingValueNode:
+			value := s.entry(n, segment)
 			if value == nil {
 				return found
 			}
@@ -145,13 +161,91 @@ func (s *source) find(at place, key bool) *token.Token {
 	return found
 }
 
-func entry(values []*ast.MappingValueNode, key any) *ast.MappingValueNode {
-	for _, value := range values {
-		if token := value.Key.GetToken(); token != nil && token.Value == key {
-			return value
+// entry is what a mapping has under a key, nil for nothing.
+func (s *source) entry(mapping ast.Node, key any) *ast.MappingValueNode {
+	entries, known := s.keys[mapping]
+	if !known {
+		entries = map[string]*ast.MappingValueNode{}
+		for _, value := range pairs(mapping) {
+			if at := value.Key.GetToken(); at != nil {
+				entries[at.Value] = value
+			}
+			if _, null := value.Key.(*ast.NullNode); null {
+				entries["null"] = value
+			}
+		}
+		s.keys[mapping] = entries
+	}
+	return entries[fmt.Sprint(key)]
+}
+
+func pairs(mapping ast.Node) []*ast.MappingValueNode {
+	switch n := mapping.(type) {
+	case *ast.MappingNode:
+		return n.Values
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}
+	}
+	return nil
+}
+
+// tooDeep is where a text is nested too deeply.
+func tooDeep(tokens token.Tokens) *token.Token {
+	flow, entries, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			entries, line = 0, t.Position.Line
+		}
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow = max(flow-1, 0)
+		case token.SequenceEntryType, token.MappingKeyType:
+			entries++
+		}
+		if flow+entries > deepest || t.Position.IndentNum > 2*deepest && t.Type != token.StringType {
+			return t
 		}
 	}
 	return nil
+}
+
+// checkForm refuses what YAML knows and a plan does not need.
+func (s *source) checkForm() {
+	sizes, aliased := map[string]int{}, 0
+	var size func(ast.Node) int
+	size = func(node ast.Node) int {
+		total := 1
+		switch n := node.(type) {
+		case *ast.TagNode:
+			s.failAt(n.GetToken(), "a plan has no tags; leave %s out", n.GetToken().Value)
+			total += size(n.Value)
+		case *ast.AnchorNode:
+			total = size(n.Value)
+			sizes[n.Name.String()] = total
+		case *ast.AliasNode:
+			total = sizes[n.Value.String()]
+			if before := aliased; before <= mostAliased {
+				if aliased += total; aliased > mostAliased {
+					s.failAt(n.GetToken(), "the plan's aliases stand for more than %d values", mostAliased)
+				}
+			}
+		case *ast.SequenceNode:
+			for _, value := range n.Values {
+				total += size(value)
+			}
+		case *ast.MappingNode, *ast.MappingValueNode:
+			for i, pair := range pairs(n) {
+				if _, merge := pair.Key.(*ast.MergeKeyNode); merge && i > 0 {
+					s.failAt(pair.Key.GetToken(), "a merge (<<) is the first of its keys, so that the others override it")
+				}
+				total += size(pair.Value)
+			}
+		}
+		return min(total, 2*mostAliased)
+	}
+	size(s.body)
 }
 
 // bare is what stands behind an anchor or a tag.
@@ -202,6 +296,10 @@ func caret(text []byte, line, column int) string {
 	}
 	shown := strings.TrimRight(lines[line-1], "\r")
 	before := []rune(shown)
+	if from := column - 1 - longestLine/2; len(before) > longestLine && from > 0 && column <= len(before) {
+		before, column = before[from:], column-from
+	}
+	shown = clip(string(before), longestLine)
 	indent := strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return '\t' // as wide as it is in the line above
@@ -209,4 +307,17 @@ func caret(text []byte, line, column int) string {
 		return ' '
 	}, string(before[:min(max(column-1, 0), len(before))]))
 	return fmt.Sprintf("%6d | %s\n       | %s^", line, shown, indent)
+}
+
+// What a fault shows of a plan, in runes.
+const (
+	longestLine    = 200
+	longestMessage = 1000
+)
+
+func clip(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most]) + "…"
 }

@@ -32,10 +32,9 @@ func (p *Plan) validate(v *source) {
 	p.validateJobs(v)
 	p.validateGates(v)
 	p.validatePhases(v)
-	if p.Drain.Value < 0 || p.Drain.Value > time.Hour {
+	if checkDuration(v, place{"drain"}, p.Drain) && p.Drain.Value > time.Hour {
 		v.fail(place{"drain"}, "drain is %s; it is from 0s to 1h", p.Drain)
 	}
-	checkDuration(v, place{"drain"}, p.Drain)
 	if (p.Database.Seed != "" || p.Database.Generator != "") && p.Database.Schema == "" {
 		v.fail(place{"database"}, "there is a seed but no schema to put it into")
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -67,6 +68,9 @@ func (p *Plan) validateStep(v *source, at place, phase Phase, step Step, c *cour
 			v.failKey(at.to("jobs", name), "there is no job %q; the plan has %s", name, orNone(slices.Sorted(maps.Keys(c.jobs))))
 			continue
 		}
+		if c.done["stop-python"] && step.Jobs[name] == edge.Python {
+			v.fail(at.to("jobs", name), "python is stopped by now, and nobody would do the job %s", name)
+		}
 		c.jobs[name] = step.Jobs[name]
 	}
 	p.validateLabel(v, at, step)
@@ -92,6 +96,9 @@ func (p *Plan) validateWeights(v *source, at place, step Step, c *course) {
 		case c.done["stop-python"] && value < edge.AllGo:
 			v.fail(at, "python is stopped by now, and the weight of %s would send requests to it", name)
 		}
+		if digit := p.byDigit(name); digit != "" && value%(edge.AllGo/10) != 0 {
+			v.fail(at, "the route %s is split by the last digit of the user id, so its weight is 0, 10, 20 … or 100, not %s", digit, value)
+		}
 		c.weights[name] = value
 	}
 	for _, group := range p.Together {
@@ -112,6 +119,23 @@ func (p *Plan) validateWeights(v *source, at place, step Step, c *course) {
 			}
 		}
 	}
+}
+
+// byDigit is the first of a route and those that move with it that is split by
+// the last digit of the user id, which only tells tenths apart; "" for none.
+func (p *Plan) byDigit(name string) string {
+	group := []string{name}
+	for _, bound := range p.Together {
+		if slices.Contains(bound, name) {
+			group = bound
+		}
+	}
+	for _, route := range p.Routes {
+		if slices.Contains(group, route.Name) && cmp.Or(route.By, p.Split).Edge() == edge.ByUserIDDigit {
+			return route.Name
+		}
+	}
+	return ""
 }
 
 func (p *Plan) validateLabel(v *source, at place, step Step) {
@@ -177,9 +201,11 @@ func (p *Plan) validateBake(v *source, at place, phase Phase, step Step) {
 	bakeAt, bake := at.to("bake"), step.Bake
 	if bake.Text == "" {
 		bakeAt, bake = at, phase.Bake
-	}
-	if !checkDuration(v, bakeAt, bake) {
+	} else if !checkDuration(v, bakeAt, bake) {
 		return
+	}
+	if _, err := time.ParseDuration(bake.Text); bake.Text != "" && err != nil {
+		return // the phase's, which was told there
 	}
 	judged := slices.ContainsFunc(p.GatesAfter(phase, step), func(name string) bool { gate, _ := p.Gate(name); return gate.OnBake() })
 	switch {
