@@ -35,6 +35,7 @@ func newKiller(t *testing.T, name string) *killer {
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	k.up(t)
+	k.awaitExpiry(t)
 	k.file = k.backedUp(t, "backup").File // it records the baseline too
 	return k
 }

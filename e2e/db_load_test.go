@@ -164,6 +164,7 @@ func TestVerifyExpandUnderLoad(t *testing.T) {
 	assert.Zero(t, backup.failed)
 	assert.LessOrEqual(t, proved.Seconds(), 2.5*plain.Seconds())
 
+	env.awaitExpiry(t)
 	quiet := env.verification(t, "--record")
 	t.Logf("verify: %d rows, %.0f a second", quiet.Rows, quiet.RowsPerS)
 	assert.GreaterOrEqual(t, quiet.RowsPerS, 500_000.0)
