@@ -17,6 +17,7 @@ const (
 	keyIdentifier = "_id"
 	keyPermanent  = "_permanent"
 	keyCreatedBy  = "created_by"
+	keyMigrated   = "migrated"
 )
 
 // Record is one session as both systems store it: a JSON object. The values
