@@ -81,11 +81,8 @@ func (m *Manager) ID(ctx context.Context) string {
 // again when the session has expired.
 func (m *Manager) Login(ctx context.Context, r *http.Request, userID string, remember bool) error {
 	v := visitFrom(ctx)
-	if v.old != nil {
-		v.dropOld = true
-		if err := m.giveUp(ctx, v.old); err != nil {
-			return err
-		}
+	if err := m.giveUp(ctx, v); err != nil {
+		return err
 	}
 	if err := m.renew(ctx, v); err != nil {
 		return err
@@ -119,11 +116,8 @@ func (m *Manager) Abandon(ctx context.Context) {
 // another one would log the user in again.
 func (m *Manager) Logout(ctx context.Context) error {
 	v := visitFrom(ctx)
-	if v.old != nil {
-		v.dropOld = true
-		if err := m.giveUp(ctx, v.old); err != nil {
-			return err
-		}
+	if err := m.giveUp(ctx, v); err != nil {
+		return err
 	}
 	v.forget = v.token != ""
 	if v.raw == nil && v.id != "" {

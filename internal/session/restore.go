@@ -67,11 +67,16 @@ func (m *Manager) takeOver(ctx context.Context, old *flaskcookie.Cookie) (string
 	return m.store.Claim(ctx, claimOf(old), newID(), record, remaining(old))
 }
 
-// giveUp makes a session from before the migration worthless, and ends the
-// record that it was exchanged for.
-func (m *Manager) giveUp(ctx context.Context, old *flaskcookie.Cookie) error {
-	owner, err := m.store.Claim(ctx, claimOf(old), "", nil, remaining(old))
-	if err != nil || owner == "" {
+// giveUp makes the session from before the migration worthless, and what
+// another browser exchanged it for. The visit's own record is left to those who
+// end or replace it.
+func (m *Manager) giveUp(ctx context.Context, v *visit) error {
+	if v.old == nil {
+		return nil
+	}
+	v.dropOld = true
+	owner, err := m.store.Claim(ctx, claimOf(v.old), "", nil, remaining(v.old))
+	if err != nil || owner == "" || owner == v.id {
 		return err
 	}
 	return m.store.End(ctx, owner)
