@@ -81,7 +81,7 @@ func newRoot(env Env) *cobra.Command {
 	root.AddCommand(
 		newDoctorCommand(o), newUpCommand(o), newDownCommand(o), newStatusCommand(o),
 		newRouteCommand(o), newRollbackCommand(o), newResumeCommand(o), newEventsCommand(o),
-		newValidateCommand(o), newPlanCommand(o), newDBCommand(o),
+		newValidateCommand(o), newPlanCommand(o), newDBCommand(o), newSessionsCommand(o),
 	)
 	for _, command := range root.Commands() {
 		command.Args = usageArgs(command.Args)

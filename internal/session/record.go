@@ -25,7 +25,7 @@ const (
 // it unchanged.
 type Record map[string]json.RawMessage
 
-// ParseRecord reads a stored record.
+// ParseRecord reads a stored record, and only one that both systems read.
 func ParseRecord(data []byte) (Record, error) {
 	var record Record
 	if err := json.Unmarshal(data, &record); err != nil {
@@ -33,6 +33,9 @@ func ParseRecord(data []byte) (Record, error) {
 	}
 	if record == nil {
 		return nil, errors.New("the session record is null, not a JSON object")
+	}
+	if err := strict(data); err != nil {
+		return nil, fmt.Errorf("the session record is not what both systems read: %w", err)
 	}
 	return record, nil
 }

@@ -3,10 +3,15 @@ package session
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
+
+// Database is the number of the sessions' database.
+const Database = 1
 
 // Redis is the Backend that both systems share.
 type Redis struct {
@@ -139,7 +144,21 @@ func (r *Redis) Claim(ctx context.Context, claim, key string, value []byte, ttl 
 	return r.claim.Run(ctx, r.client, keys, value, ttl.Milliseconds()).Text()
 }
 
+// Through returns the options of a client of the sessions' database that is
+// reached through dial, which may be slow.
+func Through(password string, dial func(context.Context) (net.Conn, error)) *redis.Options {
+	return &redis.Options{
+		DB: Database, Password: password, DialTimeout: dialLimit, ReadTimeout: dialLimit, WriteTimeout: dialLimit, ContextTimeoutEnabled: true,
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		// A tunnel's end is not a socket that the client could look at.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		DisableIdentity:          true,
+	}
+}
+
 // Private
+
+const dialLimit = 10 * time.Second
 
 // lifetime reads what PTTL answers: -2 for a key that is gone, -1 for one that
 // somebody let live for ever.
