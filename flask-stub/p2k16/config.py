@@ -136,7 +136,7 @@ def _secret(path: str) -> str:
 
 
 def _secrets(path: str) -> tuple[str, ...]:
-    return tuple(_secret(path).split("\n")) if path else ()
+    return tuple(line for line in _secret(path).splitlines() if line) if path else ()
 
 
 def _seconds(text: str) -> int:

@@ -29,10 +29,13 @@ class Checker:
 
     def __init__(self, cost: int):
         """cost is that of the hashes of new passwords."""
-        began = monotonic()
-        self._nobodys = hash(secrets.token_urlsafe(32), cost)
+        times = []
+        for _ in range(3):  # the machine may be busy with other work
+            began = monotonic()
+            self._nobodys = hash(secrets.token_urlsafe(32), cost)
+            times.append(monotonic() - began)
         # Longer than any of the hashes, some of which are dearer than others.
-        self.refusal = max(2 * (monotonic() - began), SHORTEST_REFUSAL)
+        self.refusal = max(2 * min(times), SHORTEST_REFUSAL)
 
     def verify(self, password: str, hash: str | None) -> bool:
         return verify(password, hash, self._nobodys)

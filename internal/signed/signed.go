@@ -173,6 +173,7 @@ func (s *Signer) inflate(compressed []byte, limit int) ([]byte, error) {
 	}
 	defer s.inflaters.Put(reader)
 	var payload bytes.Buffer
+	payload.Grow(min(4*len(compressed), limit) + bytes.MinRead) // which is enough for most
 	if n, err := payload.ReadFrom(io.LimitReader(reader, int64(limit)+1)); err != nil || n > int64(limit) {
 		return nil, ErrInvalid
 	}
