@@ -242,8 +242,8 @@ class SharedSessionInterface(RedisSessionInterface):
             response.set_cookie(self.get_cookie_name(app), session.new_id or session.id, max_age=life, **cookie)
             if session.announced and session.user_id:
                 response.set_cookie(cookies.USER, session.user_id, **cookie)
-        else:
-            return
+        elif session.record:
+            return  # it is gone; the browser may have a newer one by now
         visit: Visit = g.visit
         if visit.drop_old:
             response.delete_cookie(before.COOKIE, **cookie)

@@ -58,3 +58,24 @@ class SharedSessionTest(unittest.TestCase):
         session.end()
         self.assertNotIn("_user_id", session)
         self.assertEqual(self.reads, [])
+
+
+class RestoredSessionTest(unittest.TestCase):
+    def test_what_stands_for_the_session_is_asked_once(self):
+        asked = []
+
+        def restore(id, record):
+            asked.append((id, record))
+            return "another", b'{"_user_id":"7"}', {}, True
+
+        session = SharedSession("id", lambda id: None, restore)
+        self.assertEqual(session.user_id, "7")
+        self.assertEqual((session.id, session.announced, asked), ("another", True, [("id", None)]))
+
+    def test_somebody_who_is_remembered_has_no_record_yet(self):
+        session = SharedSession(None, self.fail, lambda id, record: (id, None, {"_user_id": "7"}, True))
+        self.assertEqual((session.user_id, session.record), ("7", None))
+        self.assertTrue(session)
+
+    def test_a_user_id_is_a_text(self):
+        self.assertIsNone(SharedSession("id", lambda id: b'{"_user_id":7}').user_id)
