@@ -3,9 +3,9 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -63,12 +63,16 @@ func TestBrowserStaysLoggedIn(t *testing.T) {
 // Who arrives over a link from another site keeps the session, on both systems.
 func TestLinkFromAnotherSite(t *testing.T) {
 	env := useShared(t)
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprintf(w, `<a href="%s/dashboard">the members' system</a>`, env.address)
 	}))
+	listener, err := net.Listen("tcp", "127.0.0.2:0") // another site to a browser
+	require.NoError(t, err)
+	require.NoError(t, other.Listener.Close())
+	other.Listener = listener
+	other.Start()
 	t.Cleanup(other.Close)
-	elsewhere := strings.Replace(other.URL, "127.0.0.1", "localhost", 1) // another site to a browser
 	for i, weight := range []string{"0", "100"} {
 		b := newBrowser(t)
 		for _, route := range []string{"auth", "pages"} {
@@ -77,7 +81,8 @@ func TestLinkFromAnotherSite(t *testing.T) {
 		b.login(t, env, "user47")
 		b.eventually(t, system+` === "`+systems[i]+`"`)
 		id := b.cookies(t)["session_id"].Value
-		b.do(t, chromedp.Navigate(elsewhere), chromedp.Click("a"))
+		b.do(t, chromedp.Navigate(other.URL))
+		b.eventually(t, `document.links.length === 1 && (document.links[0].click(), true)`)
 		b.eventually(t, `location.origin === "`+env.address+`" && document.readyState === "complete"`)
 		assert.Equal(t, id, b.cookies(t)["session_id"].Value)
 		b.do(t, chromedp.Navigate(env.address+"/dashboard"))
