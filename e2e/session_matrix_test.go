@@ -219,7 +219,7 @@ func (env *environment) matrixCase(t *testing.T, p *matrixPerson, origin, action
 // writer, a program with the record's rules, adds a key of its own.
 func (p *matrixPerson) writeKeys(t *testing.T, at, other *visitor) {
 	t.Helper()
-	store := session.NewStore(session.NewRedis(p.redis), time.Hour)
+	store := session.NewStore(session.NewRedis(p.redis, 20*time.Second), time.Hour)
 	id := p.cookieNow("session_id")
 	raw, err := store.Load(t.Context(), id)
 	require.NoError(t, err)

@@ -28,6 +28,9 @@ const (
 	// requestTimeout bounds all that a request waits for once it has arrived;
 	// Postgres or Redis being away is then answered within 2 s.
 	requestTimeout = 1800 * time.Millisecond
+	// redisPatience lets a request that needs its session be answered within a
+	// second: it stops at the first command that fails.
+	redisPatience = 700 * time.Millisecond
 	// readTimeout is for a whole request from a client that sends slowly.
 	readTimeout = 30 * time.Second
 	// writeTimeout begins with the body, and so has to outlast its arrival.
@@ -218,7 +221,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
 		badges:      records,
 		tools:       records,
 		memberships: records,
-		sessions: session.NewManager(session.NewStore(session.NewRedis(client), config.SessionTTL), session.Settings{
+		sessions: session.NewManager(session.NewStore(session.NewRedis(client, redisPatience), config.SessionTTL), session.Settings{
 			SecureCookies: config.CookieSecure,
 			Old:           flaskcookie.New(config.SecretKey, config.OldSessions, config.OldKeys...),
 			RememberKey:   config.SecretKey,

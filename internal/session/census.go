@@ -63,7 +63,7 @@ func Take(ctx context.Context, client redis.UniversalClient, target Target, prog
 		defer close(batches)
 		scanErr = scan(ctx, client, batches)
 	}()
-	w := &walk{backend: NewRedis(client), client: client, target: target, progress: progress, census: Census{Creators: map[string]int{}}}
+	w := &walk{backend: NewRedis(client, dialLimit), client: client, target: target, progress: progress, census: Census{Creators: map[string]int{}}}
 	var all sync.WaitGroup
 	for range max(runtime.GOMAXPROCS(0), 2) {
 		all.Go(func() {
@@ -102,7 +102,7 @@ type Detail struct {
 
 // LookAt returns what there is to know of one record.
 func LookAt(ctx context.Context, client redis.UniversalClient, id string) (Detail, error) {
-	backend := NewRedis(client)
+	backend := NewRedis(client, dialLimit)
 	raw, err := backend.Get(ctx, key(id))
 	if err != nil {
 		return Detail{}, fmt.Errorf("the session could not be read: %w", err)

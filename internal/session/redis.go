@@ -16,6 +16,7 @@ const Database = 1
 // Redis is the Backend that both systems share.
 type Redis struct {
 	client        redis.UniversalClient
+	patience      time.Duration
 	touch         *redis.Script
 	create        *redis.Script
 	compareAndSet *redis.Script
@@ -32,15 +33,11 @@ if left >= 0 and left < tonumber(ttl) then
 end
 `
 
-// commandLimit is how long Redis may take for an answer, the wait for a
-// connection included. A request needs two at most before it is answered, and
-// stops at the first that fails.
-const commandLimit = 700 * time.Millisecond
-
-// NewRedis returns a backend on a client of the sessions' database.
-func NewRedis(client redis.UniversalClient) *Redis {
+// NewRedis returns a backend on a client of the sessions' database. Patience is
+// how long Redis may take for an answer, the wait for a connection included.
+func NewRedis(client redis.UniversalClient, patience time.Duration) *Redis {
 	return &Redis{
-		client: client,
+		client: client, patience: patience,
 		touch:  redis.NewScript(`local ttl = ARGV[1]` + prolong + `return left`),
 		create: redis.NewScript(`
 if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then
@@ -77,7 +74,7 @@ return key`),
 
 // Get implements Backend.
 func (r *Redis) Get(ctx context.Context, key string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	value, err := r.client.Get(ctx, key).Bytes()
 	if errors.Is(err, redis.Nil) {
@@ -88,7 +85,7 @@ func (r *Redis) Get(ctx context.Context, key string) ([]byte, error) {
 
 // Touch implements Backend.
 func (r *Redis) Touch(ctx context.Context, key string, ttl time.Duration) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	left, err := r.touch.Run(ctx, r.client, []string{key}, ttl.Milliseconds()).Int64()
 	return lifetime(left, ttl), err
@@ -96,7 +93,7 @@ func (r *Redis) Touch(ctx context.Context, key string, ttl time.Duration) (time.
 
 // Create implements Backend.
 func (r *Redis) Create(ctx context.Context, key, old, mark string, value []byte, ttl time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	keys := []string{key}
 	if old != "" {
@@ -107,7 +104,7 @@ func (r *Redis) Create(ctx context.Context, key, old, mark string, value []byte,
 
 // CompareAndSet implements Backend.
 func (r *Redis) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	answer, err := r.compareAndSet.Run(ctx, r.client, []string{key}, read, value, ttl.Milliseconds()).Slice()
 	switch {
@@ -123,7 +120,7 @@ func (r *Redis) CompareAndSet(ctx context.Context, key string, read, value []byt
 
 // End implements Backend.
 func (r *Redis) End(ctx context.Context, key, mark string, ttl time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Del(ctx, key)
@@ -135,7 +132,7 @@ func (r *Redis) End(ctx context.Context, key, mark string, ttl time.Duration) er
 
 // Claim implements Backend.
 func (r *Redis) Claim(ctx context.Context, claim, key string, value []byte, ttl time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	keys := []string{claim}
 	if key != "" {

@@ -12,7 +12,7 @@ import (
 
 func TestRedis(t *testing.T) {
 	client := sessiontest.StartRedis(t)
-	backend, ctx := NewRedis(client), t.Context()
+	backend, ctx := NewRedis(client, time.Second), t.Context()
 	value := func(key string) string {
 		value, err := backend.Get(ctx, key)
 		require.NoError(t, err)
