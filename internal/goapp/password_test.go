@@ -77,7 +77,11 @@ func TestPasswords_RefusalsTakeLongerThanAnyHash(t *testing.T) {
 	assert.Equal(t, shortestRefusal, testPasswords(t).refusal)
 	p, err := newPasswords(11)
 	require.NoError(t, err)
-	began := time.Now()
-	p.mismatch("x")
-	assert.Greater(t, p.refusal, time.Since(began))
+	fastest := time.Hour
+	for range 5 { // the machine may be busy with other work
+		began := time.Now()
+		p.mismatch("x")
+		fastest = min(fastest, time.Since(began))
+	}
+	assert.Greater(t, p.refusal, fastest)
 }

@@ -38,7 +38,7 @@ end
 func NewRedis(client redis.UniversalClient, patience time.Duration) *Redis {
 	return &Redis{
 		client: client, patience: patience,
-		touch:  redis.NewScript(`local ttl = ARGV[1]` + prolong + `return left`),
+		touch: redis.NewScript(`local ttl = ARGV[1]` + prolong + `return left`),
 		create: redis.NewScript(`
 if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then
 	return 0
