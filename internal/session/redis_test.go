@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 
 func TestRedis(t *testing.T) {
 	client := sessiontest.StartRedis(t)
-	backend, ctx := NewRedis(client, time.Second), t.Context()
+	backend, ctx := NewRedis(client, 10*time.Second), t.Context()
 	value := func(key string) string {
 		value, err := backend.Get(ctx, key)
 		require.NoError(t, err)
@@ -127,6 +129,24 @@ func TestRedis(t *testing.T) {
 		assert.False(t, has("second"))
 		assertTTL(t, "first", time.Minute)
 		assertTTL(t, "claim", time.Minute)
+	})
+	t.Run("claim by many at once", func(t *testing.T) {
+		owners := make([]string, 100)
+		var all sync.WaitGroup
+		for i := range owners {
+			all.Go(func() {
+				var err error
+				owners[i], err = backend.Claim(ctx, "wanted", fmt.Sprint("key ", i), []byte("value"), time.Minute)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		keys, err := client.Keys(ctx, "key *").Result()
+		require.NoError(t, err)
+		require.Len(t, keys, 1)
+		for _, owner := range owners {
+			assert.Equal(t, keys[0], owner)
+		}
 	})
 	t.Run("give a claim up", func(t *testing.T) {
 		for _, key := range []string{"", "third"} {
