@@ -48,7 +48,7 @@ const (
 	ToGo     Target = "go"
 )
 
-// Take walks over all records without holding Redis up: SCAN finds a few hundred
+// Take walks over all records without holding Redis up: SCAN finds two thousand
 // at a time, and they are fetched together. Both systems write the same form, so
 // that there is nothing to convert but what another program left: JSON that
 // only Go takes, and MessagePack, which Flask-Session writes unless it is told
@@ -133,7 +133,7 @@ func LookAt(ctx context.Context, client redis.UniversalClient, id string) (Detai
 // Private
 
 const (
-	scanCount    = 500
+	scanCount    = 2000
 	progressStep = 50_000
 )
 
