@@ -63,6 +63,10 @@ func (env *environment) dbAs(t *testing.T, role, secret string) *pgx.Conn {
 	return conn
 }
 
+func (env *environment) dialRedis(ctx context.Context) (net.Conn, error) {
+	return env.stack.Dial(ctx, "guard", "tcp", "redis:6379")
+}
+
 // number asks the database for one number.
 func number(t *testing.T, db *pgx.Conn, sql string, arguments ...any) int64 {
 	t.Helper()

@@ -19,6 +19,7 @@ import (
 type visitor struct {
 	address string
 	http    *http.Client
+	agent   string // the browser's name, where it matters
 }
 
 // answer is what a visitor got.
@@ -52,6 +53,9 @@ func (v *visitor) do(ctx context.Context, method, path string, body any) (answer
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if v.agent != "" {
+		request.Header.Set("User-Agent", v.agent)
 	}
 	response, err := v.http.Do(request)
 	if err != nil {

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from flask import Flask, Response, request
 
-from p2k16 import auth, badges, errors, health, memberships, metrics, pages, reset, sessions, tools, users
+from p2k16 import auth, badges, errors, health, memberships, metrics, pages, passwords, reset, sessions, tools, users
 from p2k16.accounts import Accounts
+from p2k16.before import OldSessions
 from p2k16.config import THREADS, Config
 from p2k16.database import Database
 from p2k16.hook import Hook
@@ -13,7 +14,9 @@ from p2k16.jobs import Expiry
 from p2k16.logins import Logins
 from p2k16.mail import Mail
 from p2k16.memberships import Memberships
+from p2k16.outage import Breaker
 from p2k16.requests import Request
+from p2k16.throttle import Throttle
 from p2k16.tools import Tools
 
 
@@ -54,21 +57,34 @@ def create_app(config: Config) -> Flask:
 
     database = Database(config.database_url, config.database_password, config.time_zone, size=THREADS + 1)
     accounts = Accounts(database)
+    redis, breaker = sessions.connect(config.redis_url, config.redis_password), Breaker("redis", sessions.describe)
     app.session_interface = sessions.SharedSessionInterface(
-        app, sessions.connect(config.redis_url, config.redis_password), config.session_ttl
+        app,
+        redis,
+        config.session_ttl,
+        OldSessions(config.secret_key, config.secret_key_fallbacks, config.old_session_ttl),
+        breaker,
     )
     auth.login_manager(accounts).init_app(app)
 
     kept_tools = Tools(database)
     kept_memberships = Memberships(database)
     counts = metrics.Metrics()
-    app.register_blueprint(auth.blueprint(database, accounts, Logins(database, config.session_ttl)))
+    app.register_blueprint(
+        auth.blueprint(
+            database,
+            accounts,
+            Logins(database, config.session_ttl),
+            Throttle(redis, breaker, config.login_failures),
+            passwords.Checker(config.bcrypt_cost),
+        )
+    )
     app.register_blueprint(
         reset.blueprint(
             reset.Reset(
                 database,
                 accounts,
-                reset.Links(config.secret_key, config.reset_ttl),
+                reset.Links(config.secret_key, config.secret_key_fallbacks, config.reset_ttl),
                 Mail(config.smtp_host, config.smtp_port),
                 config.public_url,
                 config.bcrypt_cost,

@@ -26,6 +26,9 @@ class Config:
     redis_url: str
     redis_password: str = field(repr=False)
     secret_key: str = field(repr=False)
+    secret_key_fallbacks: tuple[str, ...] = field(repr=False)
+    old_session_ttl: int
+    login_failures: int
     session_ttl: int
     cookie_secure: bool
     time_zone: str
@@ -56,6 +59,9 @@ class Config:
             redis_url=read("REDIS_URL", _redis_url),
             redis_password=read("REDIS_PASSWORD_FILE", _secret),
             secret_key=read("SECRET_KEY_FILE", _secret),
+            secret_key_fallbacks=read("SECRET_KEY_FALLBACKS_FILE", _secrets, ""),
+            old_session_ttl=read("OLD_SESSION_TTL", _seconds, str(31 * 24 * 60 * 60)),
+            login_failures=read("LOGIN_FAILURES", _count, "20"),
             session_ttl=read("SESSION_TTL", _seconds, "3600"),
             cookie_secure=read("COOKIE_SECURE", _boolean, "true"),
             time_zone=read("TZ", _time_zone, "Europe/Oslo"),
@@ -129,9 +135,19 @@ def _secret(path: str) -> str:
     return secret
 
 
+def _secrets(path: str) -> tuple[str, ...]:
+    return tuple(line for line in _secret(path).splitlines() if line) if path else ()
+
+
 def _seconds(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise ValueError(f"{text!r} is not a positive number of seconds")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{text!r} is not a number above 0")
     return int(text)
 
 

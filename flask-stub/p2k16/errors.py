@@ -6,8 +6,10 @@ from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
-from p2k16 import answers
+from p2k16 import answers, origin
 from p2k16.outage import Unavailable
+
+OTHER_SITE = "This request came from another site."
 
 MESSAGES = {
     401: "Authentication required.",
@@ -47,6 +49,11 @@ def register(app: Flask) -> None:
         # To an address with a slash at its end, if the method is not known without one.
         if isinstance(request.routing_exception, RequestRedirect):
             raise MethodNotAllowed(valid_methods=app.create_url_adapter(request).allowed_methods())
+
+    @app.before_request
+    def refuse_other_sites() -> None:
+        if request.url_rule and origin.is_foreign(request.method, request.headers, request.headers.get("Host", "")):
+            raise Refused(403, OTHER_SITE)
 
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> Response:

@@ -40,8 +40,8 @@ class Claim(msgspec.Struct, forbid_unknown_fields=True):
 class Links:
     """Makes and reads the signed part of the links; the other system has the same key."""
 
-    def __init__(self, secret_key: str, ttl: int):
-        self._serializer = URLSafeTimedSerializer(secret_key, salt="password-reset")
+    def __init__(self, secret_key: str, fallbacks: tuple[str, ...], ttl: int):
+        self._serializer = URLSafeTimedSerializer([*fallbacks, secret_key], salt="password-reset")
         self._ttl = ttl
 
     def make(self, account: Account) -> str:

@@ -18,6 +18,9 @@ class AppTest(unittest.TestCase):
                 redis_url="redis://nowhere.invalid/1",
                 redis_password="",
                 secret_key="key",
+                secret_key_fallbacks=(),
+                old_session_ttl=3600,
+                login_failures=20,
                 session_ttl=3600,
                 cookie_secure=True,
                 time_zone="UTC",
@@ -87,3 +90,12 @@ class AppTest(unittest.TestCase):
         self.assertIn("a link is on its way", self.client.get("/login?reset=sent").text)
         self.assertIn("has been changed", self.client.get("/login?reset=done").text)
         self.assertNotIn('role="status"', self.client.get("/login?reset=x").text)
+
+    def test_what_another_site_sends_is_refused_before_anything_else(self):
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        response = self.client.post("/api/auth/logout", headers=headers)
+        self.assertEqual((response.status_code, response.json["message"]), (403, "This request came from another site."))
+        response = self.client.post("/api/auth/login", data="username=a&password=b", content_type=FORM, headers=headers)
+        self.assertEqual((response.status_code, response.mimetype), (403, "text/html"))
+        self.assertEqual(self.client.post("/api/nope", headers=headers).status_code, 404)
+        self.assertEqual(self.client.get("/login", headers=headers).status_code, 200)

@@ -29,6 +29,15 @@ class ConfigTest(unittest.TestCase):
         self.assertEqual((config.smtp_host, config.smtp_port), ("sink", 2501))
         self.assertEqual((config.bcrypt_cost, config.reset_ttl), (12, 3600))
         self.assertEqual((config.jobs, config.job_interval), (False, 5))
+        self.assertEqual((config.old_session_ttl, config.login_failures), (31 * 24 * 60 * 60, 20))
+        self.assertEqual(config.secret_key_fallbacks, ())
+
+    def test_older_keys_stand_a_line_each(self):
+        older = self.secret.with_name("older")
+        older.write_text("older\n\r\noldest\n")
+        config = Config.from_environment(self.environment | {"SECRET_KEY_FALLBACKS_FILE": str(older)})
+        self.assertEqual(config.secret_key_fallbacks, ("older", "oldest"))
+        self.assertNotIn("oldest", repr(config))
 
     def test_secrets_are_not_shown(self):
         self.assertNotIn("hush", repr(Config.from_environment(self.environment)))
@@ -59,6 +68,9 @@ class ConfigTest(unittest.TestCase):
             ("BCRYPT_COST", "3"),
             ("BCRYPT_COST", "15"),
             ("RESET_TTL", "0"),
+            ("OLD_SESSION_TTL", "x"),
+            ("LOGIN_FAILURES", "0"),
+            ("SECRET_KEY_FALLBACKS_FILE", "/nowhere"),
             ("JOBS", "1"),
             ("JOB_INTERVAL", "-1"),
         ):

@@ -14,7 +14,7 @@ ACCOUNT = Account(7, "ola", "ola@example.com", "Ola", True, None, HASH)
 
 class LinksTest(unittest.TestCase):
     def setUp(self):
-        self.links = Links("key", 3600)
+        self.links = Links("key", (), 3600)
 
     def test_a_link_says_whose_and_of_which_password_it_is(self):
         claim = self.links.read(self.links.make(ACCOUNT))
@@ -26,7 +26,7 @@ class LinksTest(unittest.TestCase):
         self.assertEqual(base64_decode(payload), json.dumps(wanted, separators=(",", ":")).encode())
 
     def test_an_old_link_is_worth_nothing(self):
-        self.assertIsNone(Links("key", -1).read(self.links.make(ACCOUNT)))
+        self.assertIsNone(Links("key", (), -1).read(self.links.make(ACCOUNT)))
 
     def test_what_was_not_made_by_us_is_worth_nothing(self):
         token = self.links.make(ACCOUNT)
@@ -41,7 +41,7 @@ class LinksTest(unittest.TestCase):
             token[:-1],
             token + "x",
             token.swapcase(),
-            Links("another key", 3600).make(ACCOUNT),
+            Links("another key", (), 3600).make(ACCOUNT),
             URLSafeTimedSerializer("key", salt="another").dumps({"account": 7, "hash": "x"}),
         ):
             with self.subTest(bad[:20]):

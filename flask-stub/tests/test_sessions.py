@@ -2,9 +2,9 @@ import unittest
 
 import msgspec
 from flask import Flask
-from redis import Redis
 
-from p2k16.sessions import Changes, SharedSession, SharedSessionInterface
+from p2k16 import cookies
+from p2k16.sessions import Changes, SharedSession
 
 
 class ChangesTest(unittest.TestCase):
@@ -75,6 +75,26 @@ class SecureCookiesTest(unittest.TestCase):
             with self.subTest(f"{always} {scheme}"):
                 app = Flask(__name__)
                 app.config["SESSION_COOKIE_SECURE"] = always
-                interface = SharedSessionInterface(app, Redis.from_url("redis://nowhere.invalid"), 60)
                 with app.test_request_context(headers={"X-Forwarded-Proto": scheme}):
-                    self.assertEqual(interface.get_cookie_secure(app), secure)
+                    self.assertEqual(cookies.attributes(app)["secure"], secure)
+
+
+class RestoredSessionTest(unittest.TestCase):
+    def test_what_stands_for_the_session_is_asked_once(self):
+        asked = []
+
+        def restore(id, record):
+            asked.append((id, record))
+            return "another", b'{"_user_id":"7"}', {}, True
+
+        session = SharedSession("id", lambda id: None, restore)
+        self.assertEqual(session.user_id, "7")
+        self.assertEqual((session.id, session.announced, asked), ("another", True, [("id", None)]))
+
+    def test_somebody_who_is_remembered_has_no_record_yet(self):
+        session = SharedSession(None, self.fail, lambda id, record: (id, None, {"_user_id": "7"}, True))
+        self.assertEqual((session.user_id, session.record), ("7", None))
+        self.assertTrue(session)
+
+    def test_a_user_id_is_a_text(self):
+        self.assertIsNone(SharedSession("id", lambda id: b'{"_user_id":7}').user_id)

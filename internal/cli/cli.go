@@ -82,7 +82,7 @@ func newRoot(env Env) *cobra.Command {
 	root.AddCommand(
 		newDoctorCommand(o), newUpCommand(o), newDownCommand(o), newStatusCommand(o),
 		newRouteCommand(o), newRollbackCommand(o), newResumeCommand(o), newEventsCommand(o),
-		newValidateCommand(o), newPlanCommand(o), newDBCommand(o), newSplitCommand(o),
+		newValidateCommand(o), newPlanCommand(o), newDBCommand(o), newSplitCommand(o), newSessionsCommand(o),
 		newAdvanceCommand(o), newCheckCommand(o), newPauseCommand(o), newSchemaCommand(o), newInitCommand(o),
 	)
 	for _, command := range root.Commands() {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestValidate(t *testing.T) {
 	code, out, _ := run(t, "validate")
 	assert.Zero(t, code)
-	assert.Equal(t, "The plan p2k16 is valid: 6 routes.\n", out)
+	assert.Equal(t, "The plan p2k16 is valid: 6 routes, 18 steps.", strings.SplitN(out, "\n", 2)[0])
 
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("version: 1\nname: x\nrotues: []\n"), 0o600))

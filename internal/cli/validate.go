@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cutover-dev/cutover/internal/plan"
 )
 
 // Private
@@ -21,8 +23,31 @@ func newValidateCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return o.print(map[string]any{"schema_version": 1, "verdict": "pass", "name": p.Name, "hash": p.Hash},
-				fmt.Sprintf("The plan %s is valid: %d routes.", p.Name, len(p.Routes)))
+			text := fmt.Sprintf("The plan %s is valid: %d routes, %d steps.", p.Name, len(p.Routes), len(guardPlan(p).Steps))
+			notable := notableSteps(p)
+			for _, step := range notable {
+				text += fmt.Sprintf("\n%s is %s: %s", step["name"], step["label"], step["why"])
+			}
+			return o.print(map[string]any{"schema_version": 1, "verdict": "pass", "name": p.Name, "hash": p.Hash, "notable_steps": notable}, text)
 		},
 	}
+}
+
+// notableSteps are those that cannot be taken back without a loss, or at all.
+func notableSteps(p *plan.Plan) []map[string]string {
+	steps := []map[string]string{}
+	for _, phase := range p.Phases {
+		for _, step := range phase.Steps {
+			why := step.Loses
+			switch step.Label {
+			case "lossy":
+			case "one-way":
+				why = step.Says
+			default:
+				continue
+			}
+			steps = append(steps, map[string]string{"name": step.Name, "label": step.Label, "why": why})
+		}
+	}
+	return steps
 }

@@ -80,11 +80,11 @@ func (c *Checker) trySession(ctx context.Context, login, read edge.System) error
 		return err
 	}
 	client := &http.Client{Transport: c.Sources.Public, Jar: jar}
-	form, err := json.Marshal(c.Plan.Session.Form)
+	form, err := json.Marshal(c.Plan.Session.Probe.Form)
 	if err != nil {
 		return err
 	}
-	answer, err := c.ask(ctx, client, login, http.MethodPost, c.Plan.Session.Login, form)
+	answer, err := c.ask(ctx, client, login, http.MethodPost, c.Plan.Session.Probe.Login, form)
 	if err != nil {
 		return err
 	}
@@ -92,24 +92,24 @@ func (c *Checker) trySession(ctx context.Context, login, read edge.System) error
 		return fmt.Errorf("the login is answered %d", answer.status)
 	}
 	for _, system := range []edge.System{login, read} {
-		answer, err = c.ask(ctx, client, system, http.MethodGet, c.Plan.Session.Me, nil)
+		answer, err = c.ask(ctx, client, system, http.MethodGet, c.Plan.Session.Probe.Me, nil)
 		switch {
 		case err != nil:
 			return err
 		case answer.status != http.StatusOK:
-			return fmt.Errorf("%s answers %s with %d", system, c.Plan.Session.Me, answer.status)
-		case !strings.Contains(answer.body, c.Plan.Session.Expect):
-			return fmt.Errorf("%s answers %s without %q", system, c.Plan.Session.Me, c.Plan.Session.Expect)
+			return fmt.Errorf("%s answers %s with %d", system, c.Plan.Session.Probe.Me, answer.status)
+		case !strings.Contains(answer.body, c.Plan.Session.Probe.Expect):
+			return fmt.Errorf("%s answers %s without %q", system, c.Plan.Session.Probe.Me, c.Plan.Session.Probe.Expect)
 		}
 	}
-	if c.Plan.Session.Logout == "" {
+	if c.Plan.Session.Probe.Logout == "" {
 		return nil
 	}
-	if _, err := c.ask(ctx, client, read, http.MethodPost, c.Plan.Session.Logout, nil); err != nil {
+	if _, err := c.ask(ctx, client, read, http.MethodPost, c.Plan.Session.Probe.Logout, nil); err != nil {
 		return err
 	}
-	answer, err = c.ask(ctx, client, login, http.MethodGet, c.Plan.Session.Me, nil)
-	if err == nil && answer.status == http.StatusOK && strings.Contains(answer.body, c.Plan.Session.Expect) {
+	answer, err = c.ask(ctx, client, login, http.MethodGet, c.Plan.Session.Probe.Me, nil)
+	if err == nil && answer.status == http.StatusOK && strings.Contains(answer.body, c.Plan.Session.Probe.Expect) {
 		return fmt.Errorf("logged out at %s, and still logged in at %s", read, login)
 	}
 	return err

@@ -108,6 +108,7 @@ var (
 	errToolNotFound     = problem{http.StatusNotFound, "Tool not found."}
 	errNotLoggedIn      = problem{http.StatusUnauthorized, "Authentication required."}
 	errNotAllowed       = problem{http.StatusForbidden, "You are not allowed to do this."}
+	errOtherSite        = problem{http.StatusForbidden, "This request came from another site."}
 	errNotJSONObject    = problem{http.StatusBadRequest, "The request body must be a JSON object with fields of the right types."}
 	errBadPage          = problem{http.StatusBadRequest, "page and per_page must be positive integers, per_page at most 100."}
 	errMethodNotAllowed = problem{http.StatusMethodNotAllowed, "Method not allowed."}

@@ -11,12 +11,21 @@ import (
 	"time"
 
 	"github.com/cutover-dev/cutover/internal/goapp/store"
+	"github.com/cutover-dev/cutover/internal/throttle"
 )
 
 var (
 	errWrongPassword = problem{http.StatusUnauthorized, "Invalid username or password."}
 	errNoPassword    = problem{http.StatusBadRequest, "Username and password are required."}
+	errTooManyLogins = problem{http.StatusTooManyRequests, "Too many failed logins. Try again later."}
 )
+
+// throttler bounds how often logins may fail.
+type throttler interface {
+	Attempt(ctx context.Context, account, address string) (wait time.Duration, err error)
+	Succeeded(ctx context.Context, account, address string) error
+	GiveBack(ctx context.Context, account, address string) error
+}
 
 // logins keeps who logged in when.
 type logins interface {
@@ -28,6 +37,7 @@ type logins interface {
 type credentials struct {
 	login    string
 	password string
+	remember bool
 	form     bool   // sent by a page's form, to be answered with a page
 	next     string // where a form wants to go
 }
@@ -38,28 +48,74 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	given, err := readCredentials(r)
 	var user store.Account
 	if err == nil {
-		user, err = s.authenticate(r, given)
+		user, err = s.throttled(r, given)
 	}
 	if err != nil {
-		s.try(func(*http.Request) (answer, error) { return s.refuseLogin(given, err) }, r).write(w)
+		s.refuseLogin(r, given, err).write(w)
 		return
 	}
 	s.inSession(w, r, func(r *http.Request) (answer, error) { return s.startSession(r, given, user) })
 }
 
-func (s *Server) refuseLogin(given credentials, err error) (answer, error) {
-	var wrong problem
-	if given.form && errors.As(err, &wrong) {
-		return s.loginForm(wrong, given)
+// throttled authenticates who has not failed too often.
+func (s *Server) throttled(r *http.Request, given credentials) (store.Account, error) {
+	if given.login == "" || given.password == "" {
+		return store.Account{}, errNoPassword
 	}
-	return answer{}, err
+	ctx, address := r.Context(), throttle.Client(r)
+	wait, err := s.throttle.Attempt(ctx, given.login, address)
+	if err != nil {
+		return store.Account{}, unavailable{err}
+	}
+	if wait > 0 {
+		return store.Account{}, tooManyLogins{errTooManyLogins, wait}
+	}
+	began := time.Now()
+	user, err := s.authenticate(r, given)
+	switch {
+	case err == nil:
+		err = s.throttle.Succeeded(ctx, given.login, address)
+	case errors.Is(err, errWrongPassword):
+		s.passwords.pause(began)
+		return store.Account{}, err
+	default:
+		err = errors.Join(err, s.throttle.GiveBack(ctx, given.login, address))
+	}
+	if err != nil {
+		return store.Account{}, unavailable{err}
+	}
+	return user, nil
+}
+
+// tooManyLogins says when the next try is allowed.
+type tooManyLogins struct {
+	problem
+	wait time.Duration
+}
+
+func (t tooManyLogins) Unwrap() error { return t.problem }
+
+func (s *Server) refuseLogin(r *http.Request, given credentials, refusal error) answer {
+	a, wrong := s.failed(r, refusal), toProblem(refusal)
+	if given.form && errors.As(refusal, new(problem)) {
+		form, err := s.loginForm(wrong, given)
+		if err != nil {
+			return s.failed(r, err)
+		}
+		a = form
+	}
+	if many := (tooManyLogins{}); errors.As(refusal, &many) {
+		seconds := int64((many.wait + time.Second - 1) / time.Second)
+		a.header = map[string]string{"Retry-After": strconv.FormatInt(seconds, 10)}
+	}
+	return a
 }
 
 // startSession writes down the login before Redis has the session: no session
 // is without its row.
 func (s *Server) startSession(r *http.Request, given credentials, user store.Account) (answer, error) {
 	ctx := r.Context()
-	if err := s.sessions.Login(ctx, r, strconv.FormatInt(user.ID, 10)); err != nil {
+	if err := s.sessions.Login(ctx, r, strconv.FormatInt(user.ID, 10), given.remember); err != nil {
 		return answer{}, unavailable{err}
 	}
 	if err := s.logins.NoteLogin(ctx, actor(r, user.ID), s.sessions.ID(ctx), user.ID, s.settings.SessionTTL); err != nil {
@@ -75,9 +131,6 @@ func (s *Server) startSession(r *http.Request, given credentials, user store.Acc
 // authenticate answers the same, and takes as long, whether the user does not
 // exist, is disabled, or has another password.
 func (s *Server) authenticate(r *http.Request, given credentials) (store.Account, error) {
-	if given.login == "" || given.password == "" {
-		return store.Account{}, errNoPassword
-	}
 	user, err := s.accounts.AccountByLogin(r.Context(), given.login)
 	if errors.Is(err, store.ErrNoAccount) {
 		s.passwords.mismatch(given.password)
@@ -131,12 +184,14 @@ func readCredentials(r *http.Request) (credentials, error) {
 			login:    form.Get("username"),
 			password: form.Get("password"),
 			next:     localPath(form.Get("next")),
+			remember: form.Get("remember") != "",
 			form:     true,
 		}, nil
 	}
 	username, email, password := field[string]{nullable: true}, field[string]{nullable: true}, field[string]{nullable: true}
-	err := readJSON(r, map[string]reader{"username": &username, "email": &email, "password": &password})
-	return credentials{login: cmp.Or(username.or(""), email.or("")), password: password.or("")}, err
+	var remember field[bool]
+	err := readJSON(r, map[string]reader{"username": &username, "email": &email, "password": &password, "remember": &remember})
+	return credentials{login: cmp.Or(username.or(""), email.or("")), password: password.or(""), remember: remember.or(false)}, err
 }
 
 // localPath returns where to go after a login: the path if it stays on this

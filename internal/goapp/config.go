@@ -24,6 +24,9 @@ type Config struct {
 	Redis        *redis.Options
 	CookieSecure bool
 	SecretKey    []byte
+	OldKeys      [][]byte // of before SECRET_KEY: they verify, and sign no more
+	OldSessions  time.Duration
+	Failures     int // of logins, within failureWindow
 	SMTPAddr     string
 	HookURL      string
 	Jobs         bool
@@ -65,6 +68,9 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		Redis:        env.redis(),
 		CookieSecure: env.boolean("COOKIE_SECURE", true),
 		SecretKey:    env.secret("SECRET_KEY_FILE"),
+		OldKeys:      env.secrets("SECRET_KEY_FALLBACKS_FILE"),
+		OldSessions:  env.seconds("OLD_SESSION_TTL", 31*24*60*60),
+		Failures:     env.number("LOGIN_FAILURES", 20),
 		SMTPAddr:     env.address("SMTP_ADDR"),
 		HookURL:      env.url("HOOK_URL", "http"),
 		Jobs:         env.boolean("JOBS", false),
@@ -82,6 +88,10 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 	env.timeZone()
 	return config, errors.Join(env.problems...)
 }
+
+// failureWindow is how long a failed login counts. The legacy system has the
+// same, in the same counter.
+const failureWindow = 15 * time.Minute
 
 // environment reads variables and collects what is wrong with them.
 type environment struct {
@@ -169,6 +179,20 @@ func (e *environment) secret(name string) []byte {
 		e.refuse(name, "names an empty file, %s", path)
 	}
 	return secret
+}
+
+// secrets reads the file that a variable names, if it is set: a secret a line.
+func (e *environment) secrets(name string) [][]byte {
+	if e.getenv(name) == "" {
+		return nil
+	}
+	var secrets [][]byte
+	for line := range bytes.Lines(e.secret(name)) {
+		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+			secrets = append(secrets, line)
+		}
+	}
+	return secrets
 }
 
 func (e *environment) database() *pgxpool.Config {

@@ -43,6 +43,9 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	assert.Equal(t, "of both systems", string(config.SecretKey))
 	assert.Equal(t, time.Hour, config.ResetTTL)
 	assert.Equal(t, 12, config.BcryptCost)
+	assert.Equal(t, 31*24*time.Hour, config.OldSessions)
+	assert.Equal(t, 20, config.Failures)
+	assert.Empty(t, config.OldKeys)
 	assert.False(t, config.Jobs)
 	assert.Equal(t, 5*time.Second, config.JobInterval)
 
@@ -61,6 +64,7 @@ func TestLoadConfig_Settings(t *testing.T) {
 	config, err := LoadConfig(environmentWith(t, map[string]string{
 		"SESSION_TTL": "60", "COOKIE_SECURE": "false", "DATABASE_MAX_CONNS": "25", "LISTEN_ADDR": "127.0.0.1:0", "TZ": "UTC",
 		"BCRYPT_COST": "6", "RESET_TTL": "5", "JOBS": "true", "JOB_INTERVAL": "1", "PUBLIC_URL": "https://p2k16.example/members",
+		"OLD_SESSION_TTL": "7", "LOGIN_FAILURES": "3", "SECRET_KEY_FALLBACKS_FILE": secretFile(t, "older\n\r\noldest"),
 	}))
 	require.NoError(t, err)
 	assert.Equal(t, time.Minute, config.SessionTTL)
@@ -68,6 +72,9 @@ func TestLoadConfig_Settings(t *testing.T) {
 	assert.EqualValues(t, 25, config.Database.MaxConns)
 	assert.Equal(t, "127.0.0.1:0", config.Listen)
 	assert.Equal(t, 6, config.BcryptCost)
+	assert.Equal(t, 7*time.Second, config.OldSessions)
+	assert.Equal(t, 3, config.Failures)
+	assert.Equal(t, [][]byte{[]byte("older"), []byte("oldest")}, config.OldKeys)
 	assert.Equal(t, 5*time.Second, config.ResetTTL)
 	assert.True(t, config.Jobs)
 	assert.Equal(t, time.Second, config.JobInterval)

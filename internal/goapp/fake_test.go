@@ -16,7 +16,34 @@ import (
 	"github.com/cutover-dev/cutover/internal/signed"
 )
 
-var testLinks = signed.New(signed.DjangoConcat, resetSalt, []byte("a secret of the tests"))
+var (
+	testKey   = []byte("a secret of the tests")
+	testLinks = signed.New(signed.DjangoConcat, resetSalt, testKey)
+)
+
+// fakeThrottle allows three failures, and counts in memory.
+type fakeThrottle struct {
+	failures map[string]int
+	err      error
+}
+
+func (f *fakeThrottle) Attempt(_ context.Context, account, address string) (time.Duration, error) {
+	if f.failures[account+" "+address] >= 3 {
+		return 90*time.Second + time.Millisecond, f.err
+	}
+	f.failures[account+" "+address]++
+	return 0, f.err
+}
+
+func (f *fakeThrottle) Succeeded(_ context.Context, account, address string) error {
+	delete(f.failures, account+" "+address)
+	return f.err
+}
+
+func (f *fakeThrottle) GiveBack(_ context.Context, account, address string) error {
+	f.failures[account+" "+address]--
+	return f.err
+}
 
 // fakeRecords keeps in memory what the store keeps in Postgres. Lists are in
 // the order of their ids; everything was made at the same moment.

@@ -107,6 +107,10 @@ func (s *Server) byMethod(methods map[string]http.Handler) http.Handler {
 			method = http.MethodGet
 		}
 		if h, ok := methods[method]; ok {
+			if s.crossOrigin.Check(r) != nil {
+				s.failed(r, errOtherSite).write(w)
+				return
+			}
 			h.ServeHTTP(w, r)
 			return
 		}

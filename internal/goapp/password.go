@@ -1,10 +1,11 @@
 package goapp
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
@@ -72,20 +73,29 @@ const maxBcryptPassword = 72
 
 // passwords checks passwords, and takes as long for users that do not exist.
 type passwords struct {
-	// decoy belongs to the user who was checked last: whatever the hashes in
-	// the database cost, an unknown user costs the same.
-	decoy atomic.Pointer[matcher]
+	decoy matcher
+	// refusal is the least time that a refused login takes: longer than any of
+	// the hashes, some of which are dearer than others.
+	refusal time.Duration
 }
 
-func newPasswords() *passwords {
-	p := &passwords{}
-	first := matchBcrypt(firstDecoy)
-	p.decoy.Store(&first)
-	return p
-}
+// shortestRefusal is for hashes that cost next to nothing.
+const shortestRefusal = 50 * time.Millisecond
 
-// firstDecoy belongs to a random password.
-const firstDecoy = "$2b$06$ReJ.XmxqsLi7.t3/uC0QUukDFyB.YGaQZ.Cv0164VUbQ2VtalpO3O"
+// newPasswords makes a decoy that is as dear as the hashes of new passwords.
+func newPasswords(cost int) (*passwords, error) {
+	var hash string
+	fastest := time.Hour
+	for range 3 { // the machine may be busy with other work
+		began := time.Now()
+		var err error
+		if hash, err = hashPassword(rand.Text(), cost); err != nil {
+			return nil, err
+		}
+		fastest = min(fastest, time.Since(began))
+	}
+	return &passwords{decoy: matchBcrypt(hash), refusal: max(2*fastest, shortestRefusal)}, nil
+}
 
 // match reports whether the password belongs to the hash. A hash that cannot
 // be read belongs to none.
@@ -95,11 +105,15 @@ func (p *passwords) match(hash, password string) bool {
 		p.mismatch(password)
 		return false
 	}
-	p.decoy.Store(&matches)
 	return matches(password)
 }
 
 // mismatch spends the time of match on a user who does not exist.
 func (p *passwords) mismatch(password string) {
-	(*p.decoy.Load())(password)
+	p.decoy(password)
+}
+
+// pause lets a refused login take as long as any other.
+func (p *passwords) pause(began time.Time) {
+	time.Sleep(p.refusal - time.Since(began))
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Hashes made by other implementations: passlib, OpenSSL, and bcrypt at its
@@ -50,21 +51,30 @@ func TestPasswords_Match(t *testing.T) {
 		{"SHA-512, malformed rounds", "$6$rounds=x$salt$hash", "rehearsal", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			assert.Equal(t, test.match, newPasswords().match(test.hash, test.password))
+			assert.Equal(t, test.match, testPasswords(t).match(test.hash, test.password))
 		})
 	}
 }
 
-func TestPasswords_UnknownUsersAreCheckedLikeTheLastKnownOne(t *testing.T) {
-	p := newPasswords()
-	asked := 0
-	count := matcher(func(string) bool { asked++; return true })
-	p.decoy.Store(&count)
+func testPasswords(t *testing.T) *passwords {
+	t.Helper()
+	p, err := newPasswords(minBcryptCost)
+	require.NoError(t, err)
+	return p
+}
 
+func TestPasswords_UnknownUsersAreCheckedToo(t *testing.T) {
+	p := testPasswords(t)
+	asked := 0
+	p.decoy = func(string) bool { asked++; return true }
 	p.mismatch("x")
 	assert.False(t, p.match("not a hash", "x"), "though the decoy matches")
 	assert.Equal(t, 2, asked)
+}
 
-	assert.True(t, p.match(sha512Rehearsal, "rehearsal"))
-	assert.True(t, (*p.decoy.Load())("rehearsal"))
+func TestPasswords_RefusalsTakeLongerThanAnyHash(t *testing.T) {
+	assert.Equal(t, shortestRefusal, testPasswords(t).refusal)
+	p, err := newPasswords(11)
+	require.NoError(t, err)
+	assert.Greater(t, p.refusal, shortestRefusal, "it grows with the cost of the hashes")
 }

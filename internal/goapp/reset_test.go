@@ -82,7 +82,7 @@ func TestReset_FollowTheLink(t *testing.T) {
 	a.records.written = nil
 	assertSuccess(t, a.ask(http.MethodPost, link, `{"password":"brand new"}`, "X-Request-ID", "rid"), "null")
 	assert.Equal(t, []string{"rid 0 reset [1]"}, a.records.written)
-	assert.True(t, newPasswords().match(a.records.accounts[0].PasswordHash, "brand new"))
+	assert.True(t, testPasswords(t).match(a.records.accounts[0].PasswordHash, "brand new"))
 	assertError(t, a.ask(http.MethodPost, link, `{"password":"once more"}`), http.StatusBadRequest, "The link is invalid or has expired.")
 
 	assertRedirect(t, a.ask(http.MethodPost, a.requestLink(), "password=brand+new", "Content-Type", urlencoded), http.StatusSeeOther, "/login?reset=done")

@@ -17,15 +17,20 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cutover-dev/cutover/internal/flaskcookie"
 	"github.com/cutover-dev/cutover/internal/goapp/store"
 	"github.com/cutover-dev/cutover/internal/session"
 	"github.com/cutover-dev/cutover/internal/signed"
+	"github.com/cutover-dev/cutover/internal/throttle"
 )
 
 const (
 	// requestTimeout bounds all that a request waits for once it has arrived;
 	// Postgres or Redis being away is then answered within 2 s.
 	requestTimeout = 1800 * time.Millisecond
+	// redisPatience lets a request that needs its session be answered within a
+	// second: it stops at the first command that fails.
+	redisPatience = 700 * time.Millisecond
 	// readTimeout is for a whole request from a client that sends slowly.
 	readTimeout = 30 * time.Second
 	// writeTimeout begins with the body, and so has to outlast its arrival.
@@ -45,6 +50,9 @@ type Server struct {
 	metrics   *metrics
 	views     *views
 	handler   http.Handler
+	// crossOrigin refuses what another site has a browser do here. Forms need
+	// no token: one that either system rendered can be sent to the other.
+	crossOrigin *http.CrossOriginProtection
 }
 
 // dependencies are what a Server needs from outside.
@@ -56,6 +64,7 @@ type dependencies struct {
 	tools       tools
 	memberships memberships
 	sessions    *session.Manager
+	throttle    throttler
 	links       *signed.Signer
 	mailer      mailer
 	hook        *hook
@@ -69,7 +78,11 @@ func newServer(deps dependencies) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dependencies: deps, passwords: newPasswords(), views: views}
+	passwords, err := newPasswords(deps.settings.BcryptCost)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dependencies: deps, passwords: passwords, views: views, crossOrigin: http.NewCrossOriginProtection()}
 	routes := s.routes()
 	s.metrics = newMetrics(routes)
 	s.handler = s.observed(s.mux(routes))
@@ -208,10 +221,15 @@ func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
 		badges:      records,
 		tools:       records,
 		memberships: records,
-		sessions:    session.NewManager(session.NewStore(session.NewRedis(client), config.SessionTTL), config.CookieSecure),
-		links:       signed.New(signed.DjangoConcat, resetSalt, config.SecretKey),
-		mailer:      smtpMailer{config.SMTPAddr},
-		hook:        newHook(config.HookURL, log),
+		sessions: session.NewManager(session.NewStore(session.NewRedis(client, redisPatience), config.SessionTTL), session.Settings{
+			SecureCookies: config.CookieSecure,
+			Old:           flaskcookie.New(config.SecretKey, config.OldSessions, config.OldKeys...),
+			RememberKey:   config.SecretKey,
+		}),
+		throttle: throttle.New(client, config.Failures, failureWindow),
+		links:    signed.New(signed.DjangoConcat, resetSalt, config.SecretKey, config.OldKeys...),
+		mailer:   smtpMailer{config.SMTPAddr},
+		hook:     newHook(config.HookURL, log),
 		checks: map[string]check{
 			"postgres": pool.Ping,
 			"redis":    func(ctx context.Context) error { return client.Ping(ctx).Err() },

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cutover-dev/cutover/internal/flaskcookie"
 	"github.com/cutover-dev/cutover/internal/goapp/store"
 	"github.com/cutover-dev/cutover/internal/session"
 	"github.com/cutover-dev/cutover/internal/session/sessiontest"
@@ -33,6 +34,7 @@ type app struct {
 	mails    *fakeMailer
 	hooked   *hookedCalls
 	sessions *sessiontest.Memory
+	throttle *fakeThrottle
 	log      *bytes.Buffer
 	cookies  map[string]string
 	checks   map[string]error
@@ -50,6 +52,7 @@ func newApp(t *testing.T) *app {
 		mails:    &fakeMailer{},
 		hooked:   listenToHook(t),
 		sessions: sessiontest.NewMemory(),
+		throttle: &fakeThrottle{failures: map[string]int{}},
 		log:      &bytes.Buffer{},
 		cookies:  map[string]string{},
 		checks:   map[string]error{},
@@ -63,13 +66,16 @@ func newApp(t *testing.T) *app {
 		badges:      a.records,
 		tools:       a.records,
 		memberships: a.records,
-		sessions:    session.NewManager(session.NewStore(a.sessions, time.Hour), false),
-		links:       testLinks,
-		mailer:      a.mails,
-		hook:        newHook(a.hooked.url, log),
-		checks:      map[string]check{"postgres": broken("postgres"), "redis": broken("redis")},
-		assets:      []asset{newAsset("htmx.min.js", []byte("htmx"))},
-		log:         log,
+		sessions: session.NewManager(session.NewStore(a.sessions, time.Hour), session.Settings{
+			Old: flaskcookie.New(testKey, 31*24*time.Hour), RememberKey: testKey,
+		}),
+		throttle: a.throttle,
+		links:    testLinks,
+		mailer:   a.mails,
+		hook:     newHook(a.hooked.url, log),
+		checks:   map[string]check{"postgres": broken("postgres"), "redis": broken("redis")},
+		assets:   []asset{newAsset("htmx.min.js", []byte("htmx"))},
+		log:      log,
 	})
 	require.NoError(t, err)
 	a.server = server

@@ -126,7 +126,7 @@ func TestHashPassword_IsWhatIsVerified(t *testing.T) {
 	for _, password := range []string{"12345678", "blåbær🫐🫐", strings.Repeat("a", 73), strings.Repeat("å", 36) + "b", "a" + strings.Repeat("å", 40)} {
 		hash, err := hashPassword(password, minBcryptCost)
 		assert.NoError(t, err)
-		p := newPasswords()
+		p := testPasswords(t)
 		assert.True(t, p.match(hash, password))
 		assert.False(t, p.match(hash, "x"+password[1:]))
 	}

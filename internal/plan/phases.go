@@ -31,9 +31,12 @@ type Step struct {
 	Label  string                 `yaml:"label"`  // safe, lossy, one-way; "" is safe
 	Loses  string                 `yaml:"loses"`
 	Lowers bool                   `yaml:"lowers"` // a weight goes down on purpose
-	Bake   Duration               `yaml:"bake"`
-	Before []string               `yaml:"before"`
-	After  []string               `yaml:"after"`
+	// SharesSessions says that from this step on both systems keep the shared
+	// contract of the sessions.
+	SharesSessions bool     `yaml:"shares_sessions"`
+	Bake           Duration `yaml:"bake"`
+	Before         []string `yaml:"before"`
+	After          []string `yaml:"after"`
 }
 
 // Gate is a question that has to be answered before a migration goes on. All

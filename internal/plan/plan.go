@@ -33,7 +33,7 @@ type Plan struct {
 	Edge      Edge       `yaml:"edge"`
 	Database  Database   `yaml:"database"`
 	Systems   Systems    `yaml:"systems"`
-	Session   *Session   `yaml:"session"`
+	Session   Session    `yaml:"session"`
 	Jobs      []Job      `yaml:"jobs"`
 	Drain     Duration   `yaml:"drain"` // how long requests under way may take before python is stopped
 	Gates     []Gate     `yaml:"gates"`
@@ -76,9 +76,9 @@ type System struct {
 	Source string `yaml:"source"` // folder beside the plan
 }
 
-// Session says how a session is tried: logged in at one system, read at the
-// other.
-type Session struct {
+// SessionProbe says how a session is tried: logged in at one system, read at
+// the other.
+type SessionProbe struct {
 	Login  string            `yaml:"login"`
 	Form   map[string]string `yaml:"form"`
 	Logout string            `yaml:"logout"`

@@ -29,6 +29,7 @@ func (p *Plan) validate(v *source) {
 	p.validateVisitors(v)
 	p.Edge.validate(v)
 	p.validateTogether(v)
+	p.validateSession(v)
 	p.validateJobs(v)
 	p.validateGates(v)
 	p.validatePhases(v)
@@ -223,8 +224,8 @@ func (p *Plan) validateGate(v *source, at place, gate Gate) {
 			v.fail(at.to("idle"), "the gate %s needs systems.python.role, the system's role in the database", gate.Name)
 		}
 	}
-	if gate.Session != nil && p.Session == nil {
-		v.failKey(at.to("session"), "the gate %s needs session, which says how to log in", gate.Name)
+	if gate.Session != nil && p.Session.Probe == nil {
+		v.failKey(at.to("session"), "the gate %s needs session.probe, which says how to log in", gate.Name)
 	}
 	if gate.Jobs != nil && len(p.Jobs) == 0 {
 		v.failKey(at.to("jobs"), "the gate %s needs jobs, and the plan has none", gate.Name)

@@ -5,67 +5,64 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-)
 
-// The cookies that both systems set and expire together.
-const (
-	// Cookie carries the id of the record.
-	Cookie = "session_id"
-	// UserCookie carries the id of the logged-in user. Nothing trusts it: the
-	// edge may place visitors by it.
-	UserCookie = "user_id"
+	"github.com/cutover-dev/cutover/internal/flaskcookie"
 )
 
 // Manager gives every request its session: Load before the handler, Save
 // after it and before the first byte of the answer.
 type Manager struct {
-	scs    *scs.SessionManager
-	store  *Store
-	maxAge int
-	secure bool
+	scs      *scs.SessionManager
+	store    *Store
+	settings Settings
+}
+
+// Settings are what a Manager is told of the application.
+type Settings struct {
+	// SecureCookies makes cookies Secure even for who comes over plain HTTP.
+	SecureCookies bool
+	// Old reads the sessions from before the migration; nil if there are none.
+	Old *flaskcookie.Codec
+	// RememberKey is the key of Flask-Login's remember_token.
+	RememberKey []byte
 }
 
 // NewManager returns a manager of the records in store. Their cookies live as
 // long as they do, and are Secure where the edge says that the request came
 // over TLS, or always.
-func NewManager(store *Store, secureCookies bool) *Manager {
+func NewManager(store *Store, settings Settings) *Manager {
 	sessions := scs.New()
 	sessions.Store = ctxStore{store}
 	sessions.Codec = codec{store.ttl}
 	sessions.Lifetime = store.ttl
-	return &Manager{scs: sessions, store: store, maxAge: int(store.ttl.Seconds()), secure: secureCookies}
+	return &Manager{scs: sessions, store: store, settings: settings}
 }
 
 // Load returns the request's context with its session. An id that no record
-// has is not adopted: the session is then empty, and gets a new id when
+// has is not adopted: the session is then the one that a cookie from before the
+// migration or a remember_token stands for, else empty, and gets a new id when
 // something is stored in it.
 func (m *Manager) Load(r *http.Request) (context.Context, error) {
-	id := cookie(r, Cookie)
-	if !ValidID(id) {
-		id = ""
+	v := m.visit(r)
+	ctx, err := m.open(r.Context(), v)
+	switch {
+	case err != nil:
+		return nil, err
+	case v.raw == nil:
+		ctx, err = m.restore(r.Context(), ctx, v)
+	case v.old != nil:
+		// Left over beside a live session, it would outlive that.
+		v.dropOld = true
+		_, err = m.store.Claim(ctx, claimOf(v.old), "", nil, remaining(v.old))
 	}
-	ctx, err := m.scs.Load(withAsRead(r.Context(), id), id)
 	if err != nil {
 		return nil, err
 	}
-	asReadFrom(ctx).secure = m.secure || r.Header.Get("X-Forwarded-Proto") == "https"
 	m.protect(ctx, r)
 	return ctx, nil
-}
-
-// protect does what Flask-Login's session protection does: a session that
-// shows up at another client is no longer fresh.
-func (m *Manager) protect(ctx context.Context, r *http.Request) {
-	if len(m.scs.Keys(ctx)) == 0 || m.text(ctx, keyIdentifier) == Identifier(r) {
-		return
-	}
-	if value, _ := m.scs.Get(ctx, keyFresh).(json.RawMessage); string(value) != "false" {
-		m.put(ctx, keyFresh, json.RawMessage("false"))
-	}
 }
 
 // UserID returns who is logged in, or "".
@@ -81,10 +78,14 @@ func (m *Manager) ID(ctx context.Context) string {
 
 // Login makes the session userID's, under a new id. Save deletes the old record
 // as it writes the new one. What the visitor collected before the login stays;
-// what was another user's does not.
-func (m *Manager) Login(ctx context.Context, r *http.Request, userID string) error {
-	asReadFrom(ctx).replaced = true
-	if err := m.scs.RenewToken(ctx); err != nil {
+// what was another user's does not. With remember the browser logs the user in
+// again when the session has expired.
+func (m *Manager) Login(ctx context.Context, r *http.Request, userID string, remember bool) error {
+	v := visitFrom(ctx)
+	if err := m.giveUp(ctx, v); err != nil {
+		return err
+	}
+	if err := m.renew(ctx, v); err != nil {
 		return err
 	}
 	if old := m.UserID(ctx); old != "" && old != userID {
@@ -97,17 +98,34 @@ func (m *Manager) Login(ctx context.Context, r *http.Request, userID string) err
 	m.put(ctx, keyIdentifier, quote(Identifier(r)))
 	m.put(ctx, keyPermanent, json.RawMessage("true"))
 	m.put(ctx, keyCreatedBy, quote("go"))
+	m.put(ctx, keyMigrated, nil)
+	v.announce = true
+	if v.remember = m.upgraded(v, userID); remember {
+		v.remember = flaskcookie.Remember(m.settings.RememberKey, userID)
+	}
+	v.forget = v.remember == "" && v.token != ""
 	return nil
 }
 
 // Abandon leaves the record as it is, whatever the request changed: Save then
 // writes nothing and sends no cookie.
 func (m *Manager) Abandon(ctx context.Context) {
-	asReadFrom(ctx).abandoned = true
+	visitFrom(ctx).abandoned = true
 }
 
-// Logout deletes the record. Save then expires the cookies.
+// Logout deletes the record. Save then expires the cookies: all of them, or
+// another one would log the user in again.
 func (m *Manager) Logout(ctx context.Context) error {
+	v := visitFrom(ctx)
+	if err := m.giveUp(ctx, v); err != nil {
+		return err
+	}
+	v.forget = v.token != ""
+	if v.raw == nil && v.id != "" {
+		if err := m.store.End(ctx, v.id); err != nil {
+			return err
+		}
+	}
 	return m.scs.Destroy(ctx)
 }
 
@@ -116,78 +134,94 @@ func (m *Manager) Logout(ctx context.Context) error {
 // meanwhile, by a login or a logout elsewhere, stays deleted, and its cookie
 // is not sent again: the browser may have a newer one by now.
 func (m *Manager) Save(ctx context.Context, header http.Header) error {
-	if asReadFrom(ctx).abandoned {
+	v := visitFrom(ctx)
+	if v.abandoned {
 		return nil
 	}
-	switch m.scs.Status(ctx) {
-	case scs.Destroyed:
-		m.setCookie(ctx, header, Cookie, "", expired)
-		m.setCookie(ctx, header, UserCookie, "", expired)
+	id, err := m.save(ctx, v)
+	switch {
+	case errors.Is(err, ErrGone):
 		return nil
-	case scs.Modified:
-		id, _, err := m.scs.Commit(ctx)
-		if errors.Is(err, ErrGone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		m.setCookie(ctx, header, Cookie, id, m.maxAge)
-		if id != asReadFrom(ctx).id {
-			m.setCookie(ctx, header, UserCookie, m.UserID(ctx), untilBrowserCloses)
-		}
-	case scs.Unmodified:
-		id := m.scs.Token(ctx)
-		if id == "" {
-			return nil
-		}
-		// The answer does not depend on this. If Redis has just gone, the next
-		// request will tell.
-		if exists, err := m.store.Touch(ctx, id); err == nil && exists {
-			m.setCookie(ctx, header, Cookie, id, m.maxAge)
+	case err != nil:
+		return err
+	case m.scs.Status(ctx) == scs.Destroyed:
+		v.expire(header, Cookie)
+		v.expire(header, UserCookie)
+	case id != "":
+		v.send(header, Cookie, id, v.left)
+		if user := m.UserID(ctx); v.announce && user != "" {
+			v.send(header, UserCookie, user, untilBrowserCloses)
 		}
 	}
+	m.cookies(header, v)
 	return nil
 }
 
-// Values of a cookie's Max-Age that have a meaning of their own to net/http.
-const (
-	expired            = -1
-	untilBrowserCloses = 0
-)
+// Private
 
-func (m *Manager) setCookie(ctx context.Context, header http.Header, name, value string, maxAge int) {
-	set := http.Cookie{
-		Name: name, Value: value, MaxAge: maxAge, Path: "/",
-		HttpOnly: true, Secure: asReadFrom(ctx).secure, SameSite: http.SameSiteStrictMode,
+const untilBrowserCloses time.Duration = 0
+
+// visit reads a request's cookies.
+func (m *Manager) visit(r *http.Request) *visit {
+	v := &visit{
+		token:  cookieValue(r, RememberCookie),
+		secure: m.settings.SecureCookies || r.Header.Get("X-Forwarded-Proto") == "https",
 	}
-	switch maxAge {
-	case expired:
-		set.Expires = time.Unix(1, 0)
-	case untilBrowserCloses:
-	default:
-		set.Expires = time.Now().Add(time.Duration(maxAge) * time.Second)
+	if id := cookieValue(r, Cookie); ValidID(id) {
+		v.id = id
 	}
-	header.Add("Set-Cookie", set.String())
+	if text := cookieValue(r, OldCookie); text != "" && m.settings.Old != nil {
+		// One that cannot be used is none.
+		if old, err := m.settings.Old.Decode(text, time.Now()); err == nil {
+			v.old = &old
+		}
+	}
+	return v
 }
 
-// cookie returns the first cookie of a name, as Flask reads them: blanks and
-// quotes around it do not count, and several headers are one with commas.
-// (net/http drops what is not written by the book: the visitor would be logged
-// in on one system alone.)
-func cookie(r *http.Request, name string) string {
-	for pair := range strings.SplitSeq(strings.Join(r.Header.Values("Cookie"), ","), ";") {
-		key, value, _ := strings.Cut(pair, "=")
-		if strings.TrimSpace(key) != name {
-			continue
+// open returns the context with the session of the visit's id.
+func (m *Manager) open(ctx context.Context, v *visit) (context.Context, error) {
+	return m.scs.Load(context.WithValue(ctx, visitKey{}, v), v.id)
+}
+
+// renew gives the session a new id, so that one that was planted before is
+// worth nothing.
+func (m *Manager) renew(ctx context.Context, v *visit) error {
+	v.replaced = true
+	return m.scs.RenewToken(ctx)
+}
+
+// save brings the store up to date, and returns the id of the session if there
+// is one now.
+func (m *Manager) save(ctx context.Context, v *visit) (id string, err error) {
+	switch m.scs.Status(ctx) {
+	case scs.Modified:
+		id, _, err = m.scs.Commit(ctx)
+	case scs.Unmodified:
+		id = m.scs.Token(ctx)
+		if id == "" {
+			return "", nil
 		}
-		value = strings.TrimSpace(value)
-		if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
-			value = value[1 : len(value)-1]
+		// The answer does not depend on this. If Redis has just gone, the next
+		// request will tell.
+		left, touchErr := m.store.Touch(ctx, id)
+		if touchErr != nil || left == 0 {
+			return "", ErrGone
 		}
-		return value
+		v.left = left
 	}
-	return ""
+	return id, err
+}
+
+// protect does what Flask-Login's session protection does: a session that
+// shows up at another client is no longer fresh.
+func (m *Manager) protect(ctx context.Context, r *http.Request) {
+	if len(m.scs.Keys(ctx)) == 0 || m.text(ctx, keyIdentifier) == Identifier(r) {
+		return
+	}
+	if value, _ := m.scs.Get(ctx, keyFresh).(json.RawMessage); string(value) != "false" {
+		m.put(ctx, keyFresh, json.RawMessage("false"))
+	}
 }
 
 func (m *Manager) text(ctx context.Context, key string) string {
@@ -195,6 +229,11 @@ func (m *Manager) text(ctx context.Context, key string) string {
 	return Record{key: raw}.Text(key)
 }
 
+// put sets a key of the session; nil removes it.
 func (m *Manager) put(ctx context.Context, key string, value json.RawMessage) {
+	if value == nil {
+		m.scs.Remove(ctx, key)
+		return
+	}
 	m.scs.Put(ctx, key, value)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func newManager(backend Backend) *Manager {
-	return NewManager(NewStore(backend, time.Hour), true)
+	return NewManager(NewStore(backend, time.Hour), Settings{SecureCookies: true})
 }
 
 func request(id string) *http.Request {
@@ -27,9 +27,9 @@ func request(id string) *http.Request {
 	return r
 }
 
-// visit makes a request do something with its session, and returns the
+// browse makes a request do something with its session, and returns the
 // cookies of the answer.
-func visit(t *testing.T, m *Manager, id string, handler func(context.Context, *http.Request)) map[string]*http.Cookie {
+func browse(t *testing.T, m *Manager, id string, handler func(context.Context, *http.Request)) map[string]*http.Cookie {
 	t.Helper()
 	r := request(id)
 	ctx, err := m.Load(r)
@@ -46,8 +46,8 @@ func visit(t *testing.T, m *Manager, id string, handler func(context.Context, *h
 
 func login(t *testing.T, m *Manager, old, user string) (id string) {
 	t.Helper()
-	cookies := visit(t, m, old, func(ctx context.Context, r *http.Request) {
-		require.NoError(t, m.Login(ctx, r, user))
+	cookies := browse(t, m, old, func(ctx context.Context, r *http.Request) {
+		require.NoError(t, m.Login(ctx, r, user, false))
 	})
 	return cookies[Cookie].Value
 }
@@ -83,7 +83,7 @@ func TestManager_AnonymousVisitorsLeaveNoTrace(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	m := newManager(memory)
 	for _, id := range []string{"", "test_session", id} {
-		cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+		cookies := browse(t, m, id, func(ctx context.Context, _ *http.Request) {
 			assert.Empty(t, m.UserID(ctx))
 		})
 		assert.Empty(t, cookies, "an unknown id is not adopted")
@@ -94,8 +94,8 @@ func TestManager_AnonymousVisitorsLeaveNoTrace(t *testing.T) {
 func TestManager_LoginWritesWhatFlaskReads(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	m := newManager(memory)
-	cookies := visit(t, m, "", func(ctx context.Context, r *http.Request) {
-		require.NoError(t, m.Login(ctx, r, "42"))
+	cookies := browse(t, m, "", func(ctx context.Context, r *http.Request) {
+		require.NoError(t, m.Login(ctx, r, "42", false))
 		assert.Equal(t, "42", m.UserID(ctx))
 	})
 
@@ -127,14 +127,14 @@ func TestManager_LoginThatCannotBeSavedLeavesTheOldSession(t *testing.T) {
 	r := request(old)
 	ctx, err := m.Load(r)
 	require.NoError(t, err)
-	require.NoError(t, m.Login(ctx, r, "7"))
+	require.NoError(t, m.Login(ctx, r, "7", false))
 	memory.SetDown(true)
 	header := http.Header{}
 	assert.ErrorIs(t, m.Save(ctx, header), sessiontest.ErrDown)
 	assert.Empty(t, header)
 
 	memory.SetDown(false)
-	visit(t, m, old, func(ctx context.Context, _ *http.Request) {
+	browse(t, m, old, func(ctx context.Context, _ *http.Request) {
 		assert.Equal(t, "7", m.UserID(ctx))
 	})
 	assert.Equal(t, 1, memory.Keys())
@@ -143,14 +143,14 @@ func TestManager_LoginThatCannotBeSavedLeavesTheOldSession(t *testing.T) {
 func TestManager_IDIsTheNewOneFromTheLoginOn(t *testing.T) {
 	m := newManager(sessiontest.NewMemory())
 	var before, after string
-	cookies := visit(t, m, "", func(ctx context.Context, r *http.Request) {
+	cookies := browse(t, m, "", func(ctx context.Context, r *http.Request) {
 		before = m.ID(ctx)
-		require.NoError(t, m.Login(ctx, r, "7"))
+		require.NoError(t, m.Login(ctx, r, "7", false))
 		after = m.ID(ctx)
 	})
 	assert.Empty(t, before)
 	assert.Equal(t, cookies[Cookie].Value, after)
-	visit(t, m, after, func(ctx context.Context, _ *http.Request) { assert.Equal(t, after, m.ID(ctx)) })
+	browse(t, m, after, func(ctx context.Context, _ *http.Request) { assert.Equal(t, after, m.ID(ctx)) })
 }
 
 func TestManager_AbandonedLoginLeavesTheOldSession(t *testing.T) {
@@ -158,8 +158,8 @@ func TestManager_AbandonedLoginLeavesTheOldSession(t *testing.T) {
 	m := newManager(memory)
 	old := login(t, m, "", "7")
 	before := memory.Value("session:" + old)
-	cookies := visit(t, m, old, func(ctx context.Context, r *http.Request) {
-		require.NoError(t, m.Login(ctx, r, "8"))
+	cookies := browse(t, m, old, func(ctx context.Context, r *http.Request) {
+		require.NoError(t, m.Login(ctx, r, "8", false))
 		m.Abandon(ctx)
 	})
 	assert.Empty(t, cookies)
@@ -189,7 +189,7 @@ func TestManager_UnmodifiedSessionIsOnlyTouched(t *testing.T) {
 	memory.Put("session:"+id, ` `+memory.Value("session:"+id)) // Go would not write the blank
 	before := memory.Value("session:" + id)
 
-	cookies := visit(t, m, id, look)
+	cookies := browse(t, m, id, look)
 	assert.Equal(t, before, memory.Value("session:"+id))
 	assert.Equal(t, 1, memory.Touched("session:"+id))
 	assert.Equal(t, id, cookies[Cookie].Value, "the cookie lives as long as the record")
@@ -200,7 +200,7 @@ func TestManager_LogoutDeletesRecordAndCookies(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	m := newManager(memory)
 	for _, id := range []string{login(t, m, "", "7"), ""} {
-		cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+		cookies := browse(t, m, id, func(ctx context.Context, _ *http.Request) {
 			require.NoError(t, m.Logout(ctx))
 			assert.Empty(t, m.UserID(ctx))
 		})
@@ -214,9 +214,9 @@ func TestManager_SlowReaderDoesNotUndoALogout(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	m := newManager(memory)
 	id := login(t, m, "", "7")
-	cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+	cookies := browse(t, m, id, func(ctx context.Context, _ *http.Request) {
 		assert.Equal(t, "7", m.UserID(ctx))
-		require.NoError(t, memory.Delete(ctx, "session:"+id))
+		require.NoError(t, memory.End(ctx, "session:"+id, "ended:"+id, time.Hour))
 	})
 	assert.Empty(t, cookies)
 	assert.Zero(t, memory.Keys())
@@ -227,20 +227,20 @@ func TestManager_SessionAtAnotherClientIsNotFresh(t *testing.T) {
 	m := newManager(memory)
 	memory.Put("session:"+id, `{"_user_id":"7","_fresh":true,"_id":"of another client"}`)
 
-	visit(t, m, id, func(context.Context, *http.Request) {
+	browse(t, m, id, func(context.Context, *http.Request) {
 		memory.Put("session:"+id, `{"_user_id":"7","_fresh":true,"_id":"of another client","basket":1}`)
 	})
 	assert.JSONEq(t, `{"_user_id":"7","_fresh":false,"_id":"of another client","basket":1}`, memory.Value("session:"+id))
 
-	visit(t, m, id, look)
+	browse(t, m, id, look)
 	assert.Equal(t, 1, memory.Touched("session:"+id), "it is marked only once")
 }
 
 func TestManager_StaleSessionThatWasLoggedOutStaysSo(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	memory.Put("session:"+id, `{"_user_id":"7","_fresh":true,"_id":"of another client"}`)
-	cookies := visit(t, newManager(memory), id, func(ctx context.Context, _ *http.Request) {
-		require.NoError(t, memory.Delete(ctx, "session:"+id))
+	cookies := browse(t, newManager(memory), id, func(ctx context.Context, _ *http.Request) {
+		require.NoError(t, memory.End(ctx, "session:"+id, "ended:"+id, time.Hour))
 	})
 	assert.Empty(t, cookies)
 	assert.Zero(t, memory.Keys())
@@ -250,7 +250,7 @@ func TestManager_UnreadableRecordIsUnknown(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	memory.Put("session:"+id, "\x80\x04}.")
 	m := newManager(memory)
-	cookies := visit(t, m, id, func(ctx context.Context, _ *http.Request) {
+	cookies := browse(t, m, id, func(ctx context.Context, _ *http.Request) {
 		assert.Empty(t, m.UserID(ctx))
 	})
 	assert.Empty(t, cookies)
@@ -280,12 +280,12 @@ func TestManager_CookiesAreSecureOverTLSOrAlways(t *testing.T) {
 		scheme string
 		want   bool
 	}{{true, "http", true}, {false, "https", true}, {false, "http", false}, {false, "", false}} {
-		m := NewManager(NewStore(sessiontest.NewMemory(), time.Hour), test.always)
+		m := NewManager(NewStore(sessiontest.NewMemory(), time.Hour), Settings{SecureCookies: test.always})
 		r := request("")
 		r.Header.Set("X-Forwarded-Proto", test.scheme)
 		ctx, err := m.Load(r)
 		require.NoError(t, err)
-		require.NoError(t, m.Login(ctx, r, "42"))
+		require.NoError(t, m.Login(ctx, r, "42", false))
 		header := http.Header{}
 		require.NoError(t, m.Save(ctx, header))
 		cookies := (&http.Response{Header: header}).Cookies()

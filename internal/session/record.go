@@ -17,6 +17,7 @@ const (
 	keyIdentifier = "_id"
 	keyPermanent  = "_permanent"
 	keyCreatedBy  = "created_by"
+	keyMigrated   = "migrated"
 )
 
 // Record is one session as both systems store it: a JSON object. The values
@@ -24,7 +25,7 @@ const (
 // it unchanged.
 type Record map[string]json.RawMessage
 
-// ParseRecord reads a stored record.
+// ParseRecord reads a stored record, and only one that both systems read.
 func ParseRecord(data []byte) (Record, error) {
 	var record Record
 	if err := json.Unmarshal(data, &record); err != nil {
@@ -32,6 +33,9 @@ func ParseRecord(data []byte) (Record, error) {
 	}
 	if record == nil {
 		return nil, errors.New("the session record is null, not a JSON object")
+	}
+	if err := strict(data); err != nil {
+		return nil, fmt.Errorf("the session record is not what both systems read: %w", err)
 	}
 	return record, nil
 }

@@ -1,46 +1,20 @@
 package session
 
 import (
-	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cutover-dev/cutover/internal/session/sessiontest"
 )
 
-// startRedis runs a server of the test's own, or skips the test where there is
-// none to run.
-func startRedis(t *testing.T) *redis.Client {
-	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed; the end-to-end tests have one")
-	}
-	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
-	socket := filepath.Join(dir, "socket")
-	server := exec.Command(program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		assert.NoError(t, server.Process.Kill())
-		assert.True(t, errors.As(server.Wait(), new(*exec.ExitError)), "it ran until it was killed")
-	})
-
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket})
-	t.Cleanup(func() { assert.NoError(t, client.Close()) })
-	require.Eventually(t, func() bool { return client.Ping(t.Context()).Err() == nil }, 10*time.Second, 10*time.Millisecond)
-	return client
-}
-
 func TestRedis(t *testing.T) {
-	client := startRedis(t)
-	backend, ctx := NewRedis(client), t.Context()
+	client := sessiontest.StartRedis(t)
+	backend, ctx := NewRedis(client, 10*time.Second), t.Context()
 	value := func(key string) string {
 		value, err := backend.Get(ctx, key)
 		require.NoError(t, err)
@@ -49,6 +23,11 @@ func TestRedis(t *testing.T) {
 	put := func(key, value string) {
 		require.NoError(t, client.Set(ctx, key, value, time.Hour).Err())
 	}
+	has := func(key string) bool {
+		value, err := backend.Get(ctx, key)
+		require.NoError(t, err)
+		return value != nil
+	}
 	assertTTL := func(t *testing.T, key string, expected time.Duration) {
 		ttl, err := client.PTTL(ctx, key).Result()
 		require.NoError(t, err)
@@ -56,7 +35,7 @@ func TestRedis(t *testing.T) {
 	}
 
 	t.Run("create", func(t *testing.T) {
-		created, err := backend.Create(ctx, "new", "", []byte("{}"), time.Minute)
+		created, err := backend.Create(ctx, "new", "", "", []byte("{}"), time.Minute)
 		require.NoError(t, err)
 		assert.True(t, created)
 		assert.Equal(t, "{}", value("new"))
@@ -64,52 +43,117 @@ func TestRedis(t *testing.T) {
 	})
 	t.Run("create in place of another", func(t *testing.T) {
 		put("old", "1")
-		created, err := backend.Create(ctx, "newer", "old", []byte("2"), time.Minute)
+		created, err := backend.Create(ctx, "newer", "old", "old ended", []byte("2"), time.Minute)
 		require.NoError(t, err)
 		assert.True(t, created)
 		assert.Equal(t, "2", value("newer"))
 		assert.Empty(t, value("old"))
+		assert.True(t, has("old ended"))
+		assertTTL(t, "old ended", time.Minute)
 	})
 	t.Run("create where there is one", func(t *testing.T) {
 		put("taken", "theirs")
 		put("kept", "1")
-		created, err := backend.Create(ctx, "taken", "kept", []byte("mine"), time.Minute)
+		created, err := backend.Create(ctx, "taken", "kept", "kept ended", []byte("mine"), time.Minute)
 		require.NoError(t, err)
 		assert.False(t, created)
 		assert.Equal(t, "theirs", value("taken"))
 		assert.Equal(t, "1", value("kept"))
+		assert.False(t, has("kept ended"))
 		assertTTL(t, "taken", time.Hour)
 	})
 	t.Run("compare and set", func(t *testing.T) {
 		put("record", "read")
-		found, err := backend.CompareAndSet(ctx, "record", []byte("read"), []byte("written"), time.Minute)
+		require.NoError(t, client.Expire(ctx, "record", time.Second).Err())
+		found, left, err := backend.CompareAndSet(ctx, "record", []byte("read"), []byte("written"), time.Minute)
 		require.NoError(t, err)
 		assert.Equal(t, "read", string(found))
+		assert.Equal(t, time.Minute, left)
 		assert.Equal(t, "written", value("record"))
 		assertTTL(t, "record", time.Minute)
 	})
+	t.Run("compare and set what lives longer", func(t *testing.T) {
+		put("record", "read")
+		_, left, err := backend.CompareAndSet(ctx, "record", []byte("read"), []byte("written"), time.Minute)
+		require.NoError(t, err)
+		assert.InDelta(t, time.Hour, left, float64(time.Minute))
+		assertTTL(t, "record", time.Hour)
+	})
 	t.Run("compare and set what others wrote", func(t *testing.T) {
 		put("record", "theirs")
-		found, err := backend.CompareAndSet(ctx, "record", []byte("read"), []byte("mine"), time.Minute)
+		found, _, err := backend.CompareAndSet(ctx, "record", []byte("read"), []byte("mine"), time.Minute)
 		require.NoError(t, err)
 		assert.Equal(t, "theirs", string(found))
 		assert.Equal(t, "theirs", value("record"))
 		assertTTL(t, "record", time.Hour)
 	})
 	t.Run("compare and set what is gone", func(t *testing.T) {
-		found, err := backend.CompareAndSet(ctx, "gone", []byte("read"), []byte("mine"), time.Minute)
+		found, _, err := backend.CompareAndSet(ctx, "gone", []byte("read"), []byte("mine"), time.Minute)
 		require.NoError(t, err)
 		assert.Nil(t, found)
-		assert.Empty(t, value("gone"))
+		assert.False(t, has("gone"))
 	})
 	t.Run("touch", func(t *testing.T) {
-		put("used", "1")
-		exists, err := backend.Touch(ctx, "used", time.Minute)
+		require.NoError(t, client.Set(ctx, "used", "1", time.Second).Err())
+		left, err := backend.Touch(ctx, "used", time.Minute)
 		require.NoError(t, err)
-		assert.True(t, exists)
+		assert.Equal(t, time.Minute, left)
 		assertTTL(t, "used", time.Minute)
-		exists, err = backend.Touch(ctx, "gone", time.Minute)
+		left, err = backend.Touch(ctx, "gone", time.Minute)
 		require.NoError(t, err)
-		assert.False(t, exists)
+		assert.Zero(t, left)
+	})
+	t.Run("touch what lives longer", func(t *testing.T) {
+		put("old", "1")
+		left, err := backend.Touch(ctx, "old", time.Minute)
+		require.NoError(t, err)
+		assert.InDelta(t, time.Hour, left, float64(time.Minute))
+		assertTTL(t, "old", time.Hour)
+	})
+	t.Run("end", func(t *testing.T) {
+		put("over", "1")
+		for range 2 {
+			require.NoError(t, backend.End(ctx, "over", "over ended", time.Minute))
+			assert.False(t, has("over"))
+			assert.True(t, has("over ended"))
+			assertTTL(t, "over ended", time.Minute)
+		}
+	})
+	t.Run("claim", func(t *testing.T) {
+		for _, key := range []string{"first", "second", ""} {
+			owner, err := backend.Claim(ctx, "claim", key, []byte("value"), time.Minute)
+			require.NoError(t, err)
+			assert.Equal(t, "first", owner)
+		}
+		assert.Equal(t, "value", value("first"))
+		assert.False(t, has("second"))
+		assertTTL(t, "first", time.Minute)
+		assertTTL(t, "claim", time.Minute)
+	})
+	t.Run("claim by many at once", func(t *testing.T) {
+		owners := make([]string, 100)
+		var all sync.WaitGroup
+		for i := range owners {
+			all.Go(func() {
+				var err error
+				owners[i], err = backend.Claim(ctx, "wanted", fmt.Sprint("key ", i), []byte("value"), time.Minute)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		keys, err := client.Keys(ctx, "key *").Result()
+		require.NoError(t, err)
+		require.Len(t, keys, 1)
+		for _, owner := range owners {
+			assert.Equal(t, keys[0], owner)
+		}
+	})
+	t.Run("give a claim up", func(t *testing.T) {
+		for _, key := range []string{"", "third"} {
+			owner, err := backend.Claim(ctx, "given up", key, []byte("value"), time.Minute)
+			require.NoError(t, err)
+			assert.Empty(t, owner)
+		}
+		assert.False(t, has("third"))
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/cutover-dev/cutover/internal/flaskcookie"
 )
 
 // scs holds the values of one request and knows whether they were changed.
@@ -45,28 +47,34 @@ func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {
 	return time.Now().Add(c.ttl), values, nil
 }
 
-// asRead is the record as one request found it. It travels in the request's
-// context, so that the commit can tell what the request changed.
-type asRead struct {
+// visit is one request's session as it was found, and what its answer has to
+// tell the browser. It travels in the request's context, so that the commit can
+// tell what the request changed.
+type visit struct {
 	id        string // as the cookie has it, "" if it has none
-	raw       []byte
-	replaced  bool // to be deleted when the new record is written, not before
+	raw       []byte // the record, nil if there is none
+	left      time.Duration
+	replaced  bool // to be ended when the new record is written, not before
 	abandoned bool // nothing of the request is to be kept
-	secure    bool // cookies are for TLS alone
+
+	old    *flaskcookie.Cookie // a session from before the migration that came along
+	token  string              // a remember_token that came along
+	secure bool                // whether the browser came over TLS
+
+	announce bool   // the user's cookie is to be sent: the session is new to the browser
+	dropOld  bool   // the old session's cookie is to be expired
+	remember string // a remember_token that is to be sent
+	forget   bool   // the remember_token is to be expired
 }
 
-type asReadKey struct{}
+type visitKey struct{}
 
-func withAsRead(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, asReadKey{}, &asRead{id: id})
-}
-
-func asReadFrom(ctx context.Context) *asRead {
-	read, ok := ctx.Value(asReadKey{}).(*asRead)
+func visitFrom(ctx context.Context) *visit {
+	v, ok := ctx.Value(visitKey{}).(*visit)
 	if !ok {
-		return &asRead{}
+		return &visit{}
 	}
-	return read
+	return v
 }
 
 // ctxStore implements scs.CtxStore.
@@ -83,7 +91,7 @@ func (c ctxStore) FindCtx(ctx context.Context, id string) ([]byte, bool, error) 
 	if _, err := ParseRecord(raw); err != nil {
 		return nil, false, nil
 	}
-	asReadFrom(ctx).raw = raw
+	visitFrom(ctx).raw = raw
 	return raw, true, nil
 }
 
@@ -93,23 +101,25 @@ func (c ctxStore) CommitCtx(ctx context.Context, id string, data []byte, _ time.
 	if err != nil {
 		return err
 	}
-	read := asReadFrom(ctx)
-	if read.id != id {
-		return c.store.Create(ctx, id, read.id, after)
+	v := visitFrom(ctx)
+	if v.id != id {
+		v.left = c.store.ttl
+		return c.store.Create(ctx, id, v.id, after)
 	}
-	before, err := ParseRecord(read.raw)
+	before, err := ParseRecord(v.raw)
 	if err != nil {
 		return err
 	}
-	return c.store.Update(ctx, id, read.raw, Diff(before, after))
+	v.left, err = c.store.Update(ctx, id, v.raw, Diff(before, after))
+	return err
 }
 
 // DeleteCtx deletes a record. scs asks for it even when there was none.
 func (c ctxStore) DeleteCtx(ctx context.Context, id string) error {
-	if id == "" || asReadFrom(ctx).replaced {
+	if id == "" || visitFrom(ctx).replaced {
 		return nil
 	}
-	return c.store.Delete(ctx, id)
+	return c.store.End(ctx, id)
 }
 
 // scs asks for the three below by type, but never calls them on a CtxStore.

@@ -24,7 +24,7 @@ type interrupted struct {
 	acts []func()
 }
 
-func (i *interrupted) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, error) {
+func (i *interrupted) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, time.Duration, error) {
 	if len(i.acts) > 0 {
 		act := i.acts[0]
 		i.acts = i.acts[1:]
@@ -44,7 +44,9 @@ func TestStore_UpdateKeepsWhatOthersWrote(t *testing.T) {
 	raw, err := store.Load(t.Context(), id)
 	require.NoError(t, err)
 
-	require.NoError(t, store.Update(t.Context(), id, raw, Changes{"mine": json.RawMessage("1")}))
+	left, err := store.Update(t.Context(), id, raw, Changes{"mine": json.RawMessage("1")})
+	require.NoError(t, err)
+	assert.Equal(t, time.Hour, left)
 	assert.Equal(t, `{"mine":1,"more":[ 3 ],"theirs":2}`, memory.Value("session:"+id))
 }
 
@@ -54,7 +56,7 @@ type rival struct {
 	written int
 }
 
-func (r *rival) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, error) {
+func (r *rival) CompareAndSet(ctx context.Context, key string, read, value []byte, ttl time.Duration) ([]byte, time.Duration, error) {
 	r.written++
 	r.Put(key, fmt.Sprintf(`{"theirs":%d}`, r.written))
 	return r.Memory.CompareAndSet(ctx, key, read, value, ttl)
@@ -62,7 +64,7 @@ func (r *rival) CompareAndSet(ctx context.Context, key string, read, value []byt
 
 func TestStore_UpdateGivesUpWhenOthersAreAlwaysQuicker(t *testing.T) {
 	backend := &rival{Memory: sessiontest.NewMemory()}
-	err := NewStore(backend, time.Hour).Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
+	_, err := NewStore(backend, time.Hour).Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
 	assert.EqualError(t, err, "the session could not be saved: other writers were always quicker")
 	assert.Equal(t, 10, backend.written)
 }
@@ -70,11 +72,11 @@ func TestStore_UpdateGivesUpWhenOthersAreAlwaysQuicker(t *testing.T) {
 func TestStore_UpdateDoesNotBringBackWhatWasDeleted(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	store := NewStore(&interrupted{Memory: memory, acts: []func(){
-		func() { require.NoError(t, memory.Delete(t.Context(), "session:"+id)) },
+		func() { require.NoError(t, memory.End(t.Context(), "session:"+id, "ended:"+id, time.Hour)) },
 	}}, time.Hour)
 	memory.Put("session:"+id, `{}`)
 
-	err := store.Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
+	_, err := store.Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
 	assert.ErrorIs(t, err, ErrGone)
 	assert.Zero(t, memory.Keys())
 }
@@ -82,7 +84,7 @@ func TestStore_UpdateDoesNotBringBackWhatWasDeleted(t *testing.T) {
 func TestStore_UpdateLeavesAloneWhatBecameUnreadable(t *testing.T) {
 	memory := sessiontest.NewMemory()
 	memory.Put("session:"+id, `pickle`)
-	err := NewStore(memory, time.Hour).Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
+	_, err := NewStore(memory, time.Hour).Update(t.Context(), id, []byte(`{}`), Changes{"mine": json.RawMessage("1")})
 	assert.ErrorContains(t, err, "not a JSON object")
 	assert.Equal(t, "pickle", memory.Value("session:"+id))
 }
@@ -111,10 +113,11 @@ func TestStore_ErrorsSayWhatFailed(t *testing.T) {
 	store, ctx := NewStore(memory, time.Hour), t.Context()
 	_, loadErr := store.Load(ctx, id)
 	_, touchErr := store.Touch(ctx, id)
-	for _, err := range []error{
-		loadErr, touchErr, store.Create(ctx, id, "", nil), store.Update(ctx, id, []byte(`{}`), nil), store.Delete(ctx, id),
-	} {
+	_, updateErr := store.Update(ctx, id, []byte(`{}`), nil)
+	_, endedErr := store.Ended(ctx, id)
+	_, claimErr := store.Claim(ctx, "claim", id, nil, time.Hour)
+	for _, err := range []error{loadErr, touchErr, store.Create(ctx, id, "", nil), updateErr, store.End(ctx, id), endedErr, claimErr} {
 		assert.ErrorIs(t, err, sessiontest.ErrDown)
-		assert.ErrorContains(t, err, "the session could not be ")
+		assert.Regexp(t, "^the session (from before )?could not be ", err)
 	}
 }

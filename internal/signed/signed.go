@@ -13,6 +13,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -38,7 +39,8 @@ func HMAC(secret []byte, salt string) []byte {
 
 // Signer signs for one purpose.
 type Signer struct {
-	keys [][]byte // the first one signs, all of them verify
+	keys      [][]byte  // the first one signs, all of them verify
+	inflaters sync.Pool // of readers of zlib: making one costs more than a signature
 }
 
 // New returns a signer with the secret. What one of the fallbacks has signed is
@@ -51,38 +53,81 @@ func New(derive Derivation, salt string, secret []byte, fallbacks ...[]byte) *Si
 	return s
 }
 
-// Sign returns the payload with a time and a signature, fit for an address.
+// Sign returns the payload with a time and a signature, fit for an address and
+// for a cookie. It is compressed where that makes it shorter.
 func (s *Signer) Sign(payload []byte, now time.Time) string {
-	text := encode(payload) + "." + encode(bytes.TrimLeft(binary.BigEndian.AppendUint64(nil, uint64(now.Unix())), "\x00"))
+	text := pack(payload) + "." + encode(bytes.TrimLeft(binary.BigEndian.AppendUint64(nil, uint64(now.Unix())), "\x00"))
 	return text + "." + encode(mac(s.keys[0], []byte(text)))
 }
 
 // Verify returns the payload of a text that was signed at most maxAge ago.
 func (s *Signer) Verify(text string, maxAge time.Duration, now time.Time) ([]byte, error) {
+	found, err := s.Check(text)
+	if err != nil {
+		return nil, err
+	}
+	if !found.Lives(maxAge, now) {
+		return nil, ErrExpired
+	}
+	return found.Payload(maxPayload)
+}
+
+// Check looks at a text's signature alone: its age and its content are still
+// to be judged.
+func (s *Signer) Check(text string) (Signed, error) {
 	end := strings.LastIndexByte(text, '.')
 	if end < 0 {
-		return nil, ErrInvalid
+		return Signed{}, ErrInvalid
 	}
 	text, signature := text[:end], text[end+1:]
 	if !s.signed(text, signature) {
-		return nil, ErrInvalid
+		return Signed{}, ErrInvalid
 	}
 	end = strings.LastIndexByte(text, '.')
 	if end < 0 {
-		return nil, ErrInvalid
+		return Signed{}, ErrInvalid
 	}
 	at, err := decode(text[end+1:])
 	if err != nil || len(at) > 7 {
-		return nil, ErrInvalid
+		return Signed{}, ErrInvalid
 	}
 	var seconds int64
 	for _, b := range at {
 		seconds = seconds<<8 | int64(b)
 	}
-	if age := now.Unix() - seconds; age < 0 || age > int64(maxAge.Seconds()) {
-		return nil, ErrExpired
+	return Signed{Text: text, At: time.Unix(seconds, 0), packed: text[:end], signer: s}, nil
+}
+
+// Signed is a text whose signature is one of ours.
+type Signed struct {
+	Text   string    // what was signed: payload and time
+	At     time.Time // when, in whole seconds
+	packed string
+	signer *Signer
+}
+
+// Lives reports whether the text was signed at most maxAge ago, and not after
+// now. It counts whole seconds, as Python does.
+func (s Signed) Lives(maxAge time.Duration, now time.Time) bool {
+	age := now.Unix() - s.At.Unix()
+	return age >= 0 && age <= int64(maxAge.Seconds())
+}
+
+// Payload returns what was signed. One that becomes longer than limit bytes is
+// ErrInvalid, found out without unpacking more of it.
+func (s Signed) Payload(limit int) ([]byte, error) {
+	packed, compressed := strings.CutPrefix(s.packed, ".")
+	payload, err := decode(packed)
+	if err != nil {
+		return nil, ErrInvalid
 	}
-	return unpack(text[:end])
+	if compressed {
+		return s.signer.inflate(payload, limit)
+	}
+	if len(payload) > limit {
+		return nil, ErrInvalid
+	}
+	return payload, nil
 }
 
 // Private
@@ -100,25 +145,39 @@ func (s *Signer) signed(text, signature string) bool {
 	})
 }
 
-// unpack reads a payload, which Python compresses where that makes it shorter.
-func unpack(text string) ([]byte, error) {
-	packed, compressed := strings.CutPrefix(text, ".")
-	payload, err := decode(packed)
-	if err != nil {
+// pack writes a payload as Python does: compressed if that saves more than the
+// dot that says so.
+func pack(payload []byte) string {
+	var compressed bytes.Buffer
+	writer := zlib.NewWriter(&compressed)
+	_, _ = writer.Write(payload) // into memory, which never fails
+	_ = writer.Close()
+	if compressed.Len() < len(payload)-1 {
+		return "." + encode(compressed.Bytes())
+	}
+	return encode(payload)
+}
+
+func (s *Signer) inflate(compressed []byte, limit int) ([]byte, error) {
+	source := bytes.NewReader(compressed)
+	reader, ok := s.inflaters.Get().(io.ReadCloser)
+	if ok {
+		ok = reader.(zlib.Resetter).Reset(source, nil) == nil
+	} else {
+		var err error
+		reader, err = zlib.NewReader(source)
+		ok = err == nil
+	}
+	if !ok {
 		return nil, ErrInvalid
 	}
-	if !compressed {
-		return payload, nil
-	}
-	reader, err := zlib.NewReader(bytes.NewReader(payload))
-	if err != nil {
+	defer s.inflaters.Put(reader)
+	var payload bytes.Buffer
+	payload.Grow(min(4*len(compressed), limit) + bytes.MinRead) // which is enough for most
+	if n, err := payload.ReadFrom(io.LimitReader(reader, int64(limit)+1)); err != nil || n > int64(limit) {
 		return nil, ErrInvalid
 	}
-	payload, err = io.ReadAll(io.LimitReader(reader, maxPayload+1))
-	if err != nil || len(payload) > maxPayload {
-		return nil, ErrInvalid
-	}
-	return payload, nil
+	return payload.Bytes(), nil
 }
 
 func mac(key, text []byte) []byte {
