@@ -49,14 +49,20 @@ func (c *caller) send(t *testing.T, w *wire, r raw) told {
 	require.NoError(t, w.conn.SetDeadline(time.Now().Add(limit)))
 	result := told{Asked: fmt.Sprintf("%.300q as %q: %.200q %.300q", r.line, r.as, r.head, r.body), Header: map[string]string{}}
 	// A system may answer, and hang up, before it has read all of it.
-	go func(conn net.Conn, text string) { _, _ = io.WriteString(conn, text) }(w.conn, c.text(t, r))
+	written := make(chan error, 1)
+	go func(conn net.Conn, text string) {
+		_, err := io.WriteString(conn, text)
+		written <- err
+	}(w.conn, c.text(t, r))
 	method, _, _ := strings.Cut(r.line, " ")
 	response, err := http.ReadResponse(w.reader, &http.Request{Method: method})
 	require.NoError(t, err, "%s: %s", c.system, result.Asked)
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err, "%s: %s", c.system, result.Asked)
-	if response.Close || response.StatusCode >= 400 { // bytes of its body may still be on their way
+	if response.Close {
 		require.NoError(t, w.close())
+	} else {
+		require.NoError(t, <-written, "%s: %s", c.system, result.Asked)
 	}
 	result.Status = response.StatusCode
 	for _, name := range []string{"Content-Type", "Location", "Allow", "Cache-Control"} {

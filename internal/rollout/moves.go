@@ -23,7 +23,10 @@ func (s State) Route(plan Plan, name string, weight edge.Weight, generation uint
 		return s, nil, err
 	}
 	i := s.find(name)
-	if i < 0 {
+	switch {
+	case i < 0 && len(s.Routes) == 0:
+		return s, nil, refuse(UnknownRoute, "There is no route %q, because there is no plan: cutover plan --adopt gives the guard one.", name)
+	case i < 0:
 		return s, nil, refuse(UnknownRoute, "The plan %q has no route %q; it has %s.", s.Plan.Name, name, strings.Join(s.movable(), ", "))
 	}
 	route := s.Routes[i]

@@ -108,6 +108,7 @@ func TestRoute_RefusesWhatTheStateDoesNotAllow(t *testing.T) {
 		"ahead":     {state, "auth", 1, state.Generation + 1, someone, rollout.Stale},
 		"latched":   {latched, "auth", 1, latched.Generation, someone, rollout.Latched},
 		"unknown":   {state, "nothing", 1, state.Generation, someone, rollout.UnknownRoute},
+		"no plan":   {rollout.State{}, "auth", 1, 0, someone, rollout.UnknownRoute},
 		"pinned":    {state, "assets", 1, state.Generation, someone, rollout.Invalid},
 		"too much":  {state, "auth", 10001, state.Generation, someone, rollout.Invalid},
 		"negative":  {state, "auth", -1, state.Generation, someone, rollout.Invalid},
