@@ -16,29 +16,27 @@ import (
 	"github.com/cutover-dev/cutover/internal/load"
 )
 
-// writers write through both applications, half each, past the edge's choice.
+// writers are people who write through the edge, about half of them on each
+// system.
 type writers struct {
-	env    *environment
-	people map[string][]*visitor
-	ids    map[string][]int64
+	people []*visitor
+	ids    []int64
 }
 
-// newWriters logs people in: so many on each system.
-func (env *environment) newWriters(t *testing.T, each int) *writers {
+// newWriters logs so many people in.
+func (env *environment) newWriters(t *testing.T, count int) *writers {
 	t.Helper()
-	w := &writers{env: env, people: map[string][]*visitor{}, ids: map[string][]int64{}}
+	w := &writers{}
 	db := env.db(t)
-	for i, system := range systems {
-		transport := env.direct(system)
-		transport.MaxIdleConnsPerHost = 64
-		t.Cleanup(transport.CloseIdleConnections)
-		for n := range each {
-			name := fmt.Sprintf("user%d", 100+n*len(systems)+i)
-			person := env.newVisitor(transport)
-			require.NoError(t, person.login(t.Context(), name))
-			w.people[system] = append(w.people[system], person)
-			w.ids[system] = append(w.ids[system], number(t, db, "SELECT id FROM accounts WHERE username = $1", name))
-		}
+	env.must(t, "route", "users", "50")
+	transport := &http.Transport{MaxIdleConnsPerHost: 500}
+	t.Cleanup(transport.CloseIdleConnections)
+	for n := range count {
+		name := fmt.Sprintf("user%d", 100+n)
+		person := env.newVisitor(transport)
+		require.NoError(t, person.login(t.Context(), name))
+		w.people = append(w.people, person)
+		w.ids = append(w.ids, number(t, db, "SELECT id FROM accounts WHERE username = $1", name))
 	}
 	return w
 }
@@ -50,27 +48,28 @@ type outcome struct {
 	slowest      time.Duration
 	slip         time.Duration
 	example      string // of a failure
+	served       map[string]int
 }
 
 // write has accounts changed at a rate until ctx ends or the time is over;
 // latencies count from the intended start.
 func (w *writers) write(ctx context.Context, rate float64, duration time.Duration) outcome {
 	var mutex sync.Mutex
-	var o outcome
+	o := outcome{served: map[string]int{}}
 	var took []time.Duration
 	summary := load.Arrivals{Rate: rate, Duration: duration}.Run(ctx, func(_ context.Context, n int, intended time.Time) {
-		system := systems[n%2]
-		i := n / 2 % len(w.people[system])
+		i := n % len(w.people)
 		// A write that is under way when the load ends is waited for.
 		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		a, err := w.people[system][i].do(asking, http.MethodPut, fmt.Sprintf("/api/users/%d", w.ids[system][i]), map[string]any{"name": fmt.Sprintf("Skriver %d", n)})
+		a, err := w.people[i].do(asking, http.MethodPut, fmt.Sprintf("/api/users/%d", w.ids[i]), map[string]any{"name": fmt.Sprintf("Skriver %d", n)})
 		mutex.Lock()
 		defer mutex.Unlock()
 		took = append(took, time.Since(intended))
+		o.served[a.servedBy]++
 		if err != nil || a.status != http.StatusOK {
 			o.failed++
-			o.example = fmt.Sprintf("%s: %d %s %v", system, a.status, a.body, err)
+			o.example = fmt.Sprintf("%s: %d %s %v", a.servedBy, a.status, a.body, err)
 		}
 	})
 	slices.Sort(took)
@@ -82,8 +81,8 @@ func (w *writers) write(ctx context.Context, rate float64, duration time.Duratio
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%d sent, %d failed, p50 %s, p99 %s, slowest %s, slip p99 %s %s", o.sent, o.failed,
-		o.p50.Round(time.Millisecond), o.p99.Round(time.Millisecond), o.slowest.Round(time.Millisecond), o.slip.Round(time.Millisecond), o.example)
+	return fmt.Sprintf("%d sent, %d failed, p50 %s, p99 %s, slowest %s, slip p99 %s, by %v %s", o.sent, o.failed,
+		o.p50.Round(time.Millisecond), o.p99.Round(time.Millisecond), o.slowest.Round(time.Millisecond), o.slip.Round(time.Millisecond), o.served, o.example)
 }
 
 // during writes as long as do takes, and a little before and after.
@@ -115,7 +114,7 @@ func TestVerifyExpandUnderLoad(t *testing.T) {
 	env.up(t)
 	env.must(t, "db", "seed", "--accounts", "1000000", "--seed", "7")
 	const rate = 200
-	w := env.newWriters(t, 20)
+	w := env.newWriters(t, 60)
 	w.write(t.Context(), rate, 5*time.Second) // both warm up
 	without := w.write(t.Context(), rate, min(duration, 30*time.Second))
 	t.Logf("without:       %s", without)
@@ -124,6 +123,9 @@ func TestVerifyExpandUnderLoad(t *testing.T) {
 	judge := func(name string, with outcome) {
 		t.Logf("%-14s %s (limit %s)", name+":", with, limit.Round(time.Millisecond))
 		assert.Zero(t, with.failed, name)
+		for _, system := range systems {
+			assert.Greater(t, with.served[system], with.sent/10, "%s: too little by %s", name, system)
+		}
 		assert.LessOrEqual(t, with.slowest, limit, name)
 	}
 
