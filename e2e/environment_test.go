@@ -37,6 +37,7 @@ type environment struct {
 	// variables are those of the command's environment that differ from freePorts.
 	variables map[string]string
 	failed    atomic.Bool
+	cleanUp   []func() error
 }
 
 var environments atomic.Int64
@@ -102,6 +103,9 @@ func (env *environment) close() error {
 	}
 	if env.stack != nil {
 		problems = append(problems, env.stack.Down(ctx, true), os.RemoveAll(env.stack.Dir()))
+	}
+	for _, clean := range env.cleanUp {
+		problems = append(problems, clean())
 	}
 	return errors.Join(append(problems, env.engine.Close())...)
 }
@@ -229,8 +233,13 @@ type status struct {
 		Weight   float64
 		Measured *float64
 	}
-	Services   []struct{ Name, State, Health string }
-	Guard      struct{ Reachable bool }
+	Services []struct{ Name, State, Health string }
+	Progress *struct{ Step, Actor string }
+	Paused   bool
+	Guard    struct {
+		Reachable bool
+		InSync    bool `json:"in_sync"`
+	}
 	Ports      stack.Ports
 	Authority  string
 	BreakGlass struct {

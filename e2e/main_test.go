@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 		fail(err)
 	}
 	code := m.Run()
-	if err := sharedEnvironment.close(); err != nil {
+	if err := errors.Join(sharedEnvironment.close(), quickEnvironment.close()); err != nil {
 		fail(err)
 	}
 	os.Exit(code)

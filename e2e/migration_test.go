@@ -57,6 +57,13 @@ func TestMigrationReachesGoOnlyAndComesBack(t *testing.T) {
 		assert.Equal(t, "preparation", s.Phase)
 		assert.Equal(t, "python", s.Home)
 		assert.Equal(t, []string{"python"}, crowd.servedBy(t, "/api/auth/me", "/api/users/", "/dashboard"))
+
+		env.must(t, "rollback", "--reason", "before anything has begun")
+		s = env.status(t)
+		assert.True(t, s.Latched)
+		assert.Empty(t, s.Step)
+		assert.Equal(t, 3, env.run(t.Context(), append([]string{"advance"}, acks()...)...).code, "latched")
+		env.must(t, "resume", "--reason", "it was a drill")
 	})
 	t.Run("side by side", func(t *testing.T) {
 		env.must(t, "db", "backup")

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	lockWait     = 2 * time.Second
+	lockWait     = 5 * time.Second
 	rollbackTime = 15 * time.Second // besides waiting for python
 )
 

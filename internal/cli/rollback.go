@@ -230,10 +230,6 @@ func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack, answers 
 // pastGuard makes sure that no guard holds the lock, changes the table at the
 // edge, and starts the guard again, whatever happened meanwhile.
 func (c *rollbackCommand) pastGuard(ctx context.Context, s *stack.Stack) (rollbackResult, error) {
-	why, err := s.StopGuard(ctx)
-	if err != nil {
-		return rollbackResult{}, err
-	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
@@ -241,8 +237,19 @@ func (c *rollbackCommand) pastGuard(ctx context.Context, s *stack.Stack) (rollba
 			s.Warn("service guard", "could not be started again: "+err.Error())
 		}
 	}()
+	// What runs at the edge waits for the lock, so it is started meanwhile.
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	stopped := make(chan string, 1)
+	go func() {
+		why, err := s.StopGuard(ctx)
+		if err != nil {
+			giveUp(err)
+		}
+		stopped <- why
+	}()
 	result, err := c.throughEdge(ctx, s)
-	result.Why = why
+	result.Why = <-stopped
 	return result, err
 }
 
