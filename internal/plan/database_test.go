@@ -1,11 +1,9 @@
-package plan_test
+package plan
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-
-	"github.com/cutover-dev/cutover/internal/plan"
 )
 
 func TestDatabaseFaultsAreFound(t *testing.T) {
@@ -17,7 +15,7 @@ func TestDatabaseFaultsAreFound(t *testing.T) {
 		"nobody reads writes": {"  writes:\n    query: writes.sql\n", "writes needs the key login"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := plan.Parse("x.yaml", []byte(head+test.database))
+			_, err := Parse("x.yaml", []byte(head+test.database))
 			assert.ErrorContains(t, err, test.says)
 		})
 	}

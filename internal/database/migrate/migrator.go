@@ -189,11 +189,12 @@ func (m *Migrator) apply(ctx context.Context, migration Migration, up bool) (err
 }
 
 // open is a pool of sessions that hold up the applications for a moment at
-// most. The server ends what such a session does soon after its client has
+// most, and leave them their processors. The server ends what such a session does soon after its client has
 // gone, so that the next command can begin.
 func (m *Migrator) open(alone bool) (*sql.DB, error) {
 	settings := map[string]string{
 		"client_connection_check_interval": "1s",
+		"max_parallel_maintenance_workers": "0",
 		"lock_timeout":                     milliseconds(briefly),
 		"statement_timeout":                milliseconds(atMost),
 	}
