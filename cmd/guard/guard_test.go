@@ -123,7 +123,7 @@ func TestRollback_FailsWhenPythonIsSilent(t *testing.T) {
 	site := newSite(t)
 	site.python.Close()
 
-	code, out, _ := site.run("rollback", "--actor", "kari", "--reason", "r", "--legacy-wait", "200ms")
+	code, out, _ := site.run("rollback", "--actor", "kari", "--reason", "r", "--legacy-wait", "3s")
 
 	assert.Equal(t, exitRollbackFailed, code)
 	var failure control.Failure
@@ -211,7 +211,7 @@ func TestRollback_AsksPythonTheWayOfTheUsers(t *testing.T) {
 	defer nginx.Close()
 	site.env["CUTOVER_EDGE_ADDR"] = nginx.Listener.Addr().String()
 
-	code, out, _ := site.run("rollback", "--actor", "kari", "--reason", "r", "--legacy-wait", "200ms")
+	code, out, _ := site.run("rollback", "--actor", "kari", "--reason", "r", "--legacy-wait", "3s")
 
 	assert.Equal(t, exitRollbackFailed, code)
 	assert.Contains(t, out, string(control.LegacySilent))
