@@ -55,15 +55,9 @@ func (env *environment) freeTool(t *testing.T) int64 {
 // found, and the way back is not closed then, nor by whom somebody on python
 // needs it, nor without a reason. Once closed it is closed.
 func TestWayBackIsClosedOnlyWhenNobodyNeedsIt(t *testing.T) {
-	env := useShared(t)
+	env := ownEnvironment(t, "contract", nil) // there is no way back from where it ends
+	env.up(t)
 	db := env.db(t)
-	whole := env.backedUp(t, "backup") // the way back from contract, for the other stories
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // the test's own is over
-		defer cancel()
-		run := env.run(ctx, "db", "restore", whole.File, "--live", "--ack", "the end of a story")
-		assert.Zero(t, run.code, run.stderr)
-	})
 	since := time.Now().UTC().Format(time.RFC3339)
 	assert.Equal(t, 6, env.reversed(t, "--since", since).code, "no data is no pass")
 	env.allOnGo(t)
@@ -126,7 +120,11 @@ func TestWayBackIsClosedOnlyWhenNobodyNeedsIt(t *testing.T) {
 	assert.Equal(t, 3, env.migrations(t, "status").applied("contract"))
 	require.NoError(t, env.directVisitor(t, "go").login(t.Context(), "user41"))
 	assert.Error(t, env.directVisitor(t, "python").login(t.Context(), "user41"), "python does not say who made the session")
-	run := env.run(t.Context(), "db", "down")
+	run := env.run(t.Context(), "rollback", "--reason", "a test")
+	assert.Equal(t, 3, run.code, run.stderr)
+	assert.Contains(t, run.stderr, "there is no way back")
+	assert.Contains(t, env.must(t, "events"), "closed the way back by db contract: a test")
+	run = env.run(t.Context(), "db", "down")
 	assert.Equal(t, 3, run.code, run.stderr)
 	assert.Contains(t, run.stderr, "no way down")
 	assert.Equal(t, 4, env.migrations(t, "status").applied("expand"))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cutover-dev/cutover/internal/control"
 	"github.com/cutover-dev/cutover/internal/database/migrate"
 	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/event"
@@ -32,7 +33,8 @@ func newContractCommand(o *options) *cobra.Command {
 
 It is refused unless every route is on Go, everything was expanded, and all that
 Go wrote reads the same through python at this moment (as cutover db reverse
-checks it). Afterwards python does not work any more.`,
+checks it). Afterwards python does not work any more, and the guard refuses every
+rollback.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if strings.TrimSpace(c.ack) == "" {
@@ -49,6 +51,9 @@ checks it). Afterwards python does not work any more.`,
 				if err := mayContract(ctx, s, p, status); err != nil {
 					return nil, "", err
 				}
+				if err := c.closeWay(ctx, s); err != nil {
+					return nil, "", err
+				}
 				done, err := m.Up(ctx, migrate.Contract)
 				return done, fmt.Sprintf("%d migrations were run, because: %s. Python does not work any more, and there is no way back.", len(done), c.ack), err
 			})
@@ -57,6 +62,24 @@ checks it). Afterwards python does not work any more.`,
 	cmd.Flags().StringVar(&c.ack, "ack", "", "the `reason` why the way back is closed")
 	c.patienceFlag(cmd)
 	return cmd
+}
+
+// closeWay has the guard refuse every rollback from now on: python will not work
+// any more.
+func (c *contractCommand) closeWay(ctx context.Context, s *stack.Stack) error {
+	client := guardClient(s)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, err := client.Status(ctx)
+	if err != nil {
+		return unanswered(err)
+	}
+	_, err = client.CloseWay(ctx, control.CloseRequest{Actor: c.operator(), Reason: c.ack, What: "db contract", Generation: status.State.Generation})
+	if err != nil {
+		return refused(err)
+	}
+	return nil
 }
 
 // mayContract refuses as long as anybody needs the way back. One that began

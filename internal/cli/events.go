@@ -99,6 +99,8 @@ func eventLine(e rollout.Event) string {
 		what += acknowledged(e)
 	case rollout.ActionComplete:
 		what = "completed the step " + e.After.Step + acknowledged(e)
+	case rollout.ActionClose:
+		what = "closed the way back by " + e.After.OneWay
 	case rollout.ActionFinding:
 		what = "recorded a finding"
 	case rollout.ActionRoute, rollout.ActionReconcile:

@@ -121,7 +121,7 @@ func (c *rollbackCommand) checkWayBack(ctx context.Context, s *stack.Stack) (ans
 	if err != nil || status.State.OneWay == "" {
 		return err == nil, nil
 	}
-	return true, exitError{ExitRefused, fmt.Errorf("nothing was moved: there is no way back, because the step %s was begun, which is one-way", status.State.OneWay)}
+	return true, exitError{ExitRefused, fmt.Errorf("nothing was moved: there is no way back, because %s was begun, which is one-way", status.State.OneWay)}
 }
 
 // runBreakGlass switches nginx itself. The guard finds that out by itself; it

@@ -69,6 +69,14 @@ type PauseRequest struct {
 	Reason string `json:"reason"`
 }
 
+// CloseRequest is the body of POST /v1/close.
+type CloseRequest struct {
+	Actor      string `json:"actor"`
+	Reason     string `json:"reason"`
+	What       string `json:"what"` // closes the way back
+	Generation uint64 `json:"generation"`
+}
+
 // FindingRequest is the body of POST /v1/finding.
 type FindingRequest struct {
 	Actor    string          `json:"actor"`

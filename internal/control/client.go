@@ -75,6 +75,11 @@ func (c *Client) Pause(ctx context.Context, r PauseRequest) (Moved, error) {
 	return call[Moved](ctx, c, http.MethodPost, "/v1/pause", r)
 }
 
+// CloseWay records that there is no way back from now on.
+func (c *Client) CloseWay(ctx context.Context, r CloseRequest) (Moved, error) {
+	return call[Moved](ctx, c, http.MethodPost, "/v1/close", r)
+}
+
 // Find records what a command has found out.
 func (c *Client) Find(ctx context.Context, r FindingRequest) (Moved, error) {
 	return call[Moved](ctx, c, http.MethodPost, "/v1/finding", r)

@@ -52,6 +52,7 @@ func (s *Server) API() http.Handler {
 	mux.Handle("POST /v1/begin", move(s, s.writer.Begin))
 	mux.Handle("POST /v1/complete", move(s, s.writer.Complete))
 	mux.Handle("POST /v1/pause", move(s, s.writer.Pause))
+	mux.Handle("POST /v1/close", move(s, s.writer.CloseWay))
 	mux.Handle("POST /v1/finding", move(s, s.writer.Find))
 	mux.Handle("POST /v1/rollback", move(s, s.writer.Rollback))
 	mux.Handle("POST /v1/resume", move(s, s.writer.Resume))

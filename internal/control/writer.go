@@ -166,6 +166,13 @@ func (w *Writer) Pause(ctx context.Context, r PauseRequest) (Moved, error) {
 	})
 }
 
+// CloseWay records that there is no way back from now on.
+func (w *Writer) CloseWay(ctx context.Context, r CloseRequest) (Moved, error) {
+	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {
+		return state.Close(r.What, r.Generation, cause(r.Actor, r.Reason, nil))
+	})
+}
+
 // Find records what a command has found out.
 func (w *Writer) Find(ctx context.Context, r FindingRequest) (Moved, error) {
 	return w.move(ctx, func(state rollout.State) (rollout.State, *rollout.Event, error) {

@@ -15,6 +15,7 @@ const (
 	ActionBegin     Action = "begin"    // a step's weights were applied
 	ActionComplete  Action = "complete" // a step's checks after its bake have passed
 	ActionPause     Action = "pause"
+	ActionClose     Action = "close"   // the way back was closed outside of the plan's steps
 	ActionFinding   Action = "finding" // a command found something out that a gate asks for
 	ActionRollback  Action = "rollback"
 	ActionResume    Action = "resume"

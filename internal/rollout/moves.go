@@ -61,7 +61,7 @@ func (s State) Rollback(plan Plan, cause Cause) (State, *Event, error) {
 		return s, nil, nil
 	}
 	if s.OneWay != "" {
-		return s, nil, refuse(NoWayBack, "There is no way back: the step %s was begun, which is one-way.", s.OneWay)
+		return s, nil, refuse(NoWayBack, "There is no way back: %s was begun, which is one-way.", s.OneWay)
 	}
 	after := s.next()
 	if plan.Hash != "" && plan.Hash == s.Plan.Hash {
@@ -99,6 +99,32 @@ func OnlyLowers(before, after State) bool {
 	return lowered && slices.EqualFunc(before.Routes, after.Routes, func(b, a Route) bool {
 		return b.sameAs(a) && a.Weight <= b.Weight
 	})
+}
+
+// Close records that there is no way back from now on, for something that is
+// done outside of the plan's steps. A nil event means that it was closed
+// before.
+func (s State) Close(what string, generation uint64, cause Cause) (State, *Event, error) {
+	if err := cause.validate(); err != nil {
+		return s, nil, err
+	}
+	switch {
+	case cause.Reason == "" || what == "" || len(what) > longestName:
+		return s, nil, refuse(Invalid, "Closing the way back needs a reason, and a name of what closes it.")
+	case s.Latched:
+		return s, nil, refuse(Latched, "Everything is latched on python since a rollback (%s): the way back is in use.", s.LatchReason)
+	case s.OneWay != "":
+		return s, nil, nil
+	case s.leavesSomethingOn(edge.Python):
+		return s, nil, refuse(Invalid, "The way back is needed: python still serves something.")
+	}
+	if err := s.current(generation); err != nil {
+		return s, nil, err
+	}
+	after := s.next()
+	after.OneWay = what
+	after, event := changed(ActionClose, s, after, cause)
+	return after, event, nil
 }
 
 // Pause keeps every step from beginning or being completed until a resume.
@@ -185,6 +211,7 @@ func (s State) lastChange() string {
 		ActionComplete:  "completed the step " + s.Changed.Step,
 		ActionPause:     "paused the migration",
 		ActionFinding:   "recorded a finding",
+		ActionClose:     "closed the way back",
 		ActionRollback:  "took everything back",
 		ActionResume:    "resumed the migration",
 		ActionReconcile: "brought edge and record together",
