@@ -50,6 +50,24 @@ func (b Bake) P95(system edge.System) float64 {
 
 // Private
 
+// moved are the routes that the step gave to go or left there, at least in part.
+func (b Bake) moved(state rollout.State) []string {
+	var names []string
+	for _, route := range state.Routes {
+		if route.Weight > 0 && slices.Contains(b.Routes, route.Name) {
+			names = append(names, route.Name)
+		}
+	}
+	return names
+}
+
+// asked counts every request, also those whose clients did not wait.
+func (b Bake) asked(route string, system edge.System) uint64 {
+	total, _ := b.requests(route, system)
+	left := b.After.Requests[route][system]["left"]
+	return total + left - min(left, b.Before.Requests[route][system]["left"])
+}
+
 // requests counts what a client waited for.
 func (b Bake) requests(route string, system edge.System) (total, failed uint64) {
 	for class, count := range b.After.Requests[route][system] {
@@ -155,8 +173,10 @@ func judgeShares(g plan.SharesGate, state rollout.State, bake *Bake) answer {
 }
 
 // judgeErrors looks at all of go's routes together, and at each that has enough
-// requests: a small route that fails must not hide behind a large one.
-func judgeErrors(g plan.ErrorsGate, bake *Bake) answer {
+// requests: a small route that fails must not hide behind a large one. What the
+// step itself moved has to have been asked for, and must not look bad either,
+// however few its requests were.
+func judgeErrors(g plan.ErrorsGate, state rollout.State, bake *Bake) answer {
 	if why := missing(bake); why != "" {
 		return unknown(nil, "%s", why)
 	}
@@ -190,18 +210,28 @@ func judgeErrors(g plan.ErrorsGate, bake *Bake) answer {
 		python, pythonFailed := bake.requests(route, edge.Python)
 		look(route, golang, goFailed, python, pythonFailed)
 	}
+	asked, failed := uint64(0), uint64(0)
+	moved := bake.moved(state)
+	for _, route := range moved {
+		all, bad := bake.requests(route, edge.Go)
+		asked, failed = asked+all, failed+bad
+	}
 	switch {
 	case len(wrong) > 0:
 		return fail(evidence, "%s", strings.Join(wrong, "; "))
 	case golang < least:
 		return unknown(evidence, "Go had %d of the %d requests that are needed", golang, least)
+	case len(moved) > 0 && asked == 0:
+		return unknown(evidence, "nobody asked Go for %s", strings.Join(moved, ", "))
+	case asked < least && percent(failed, asked) > above:
+		return unknown(evidence, "%d of Go's %d requests of %s failed; %d are needed to tell", failed, asked, strings.Join(moved, ", "), least)
 	}
 	return pass(evidence, "%d of Go's %d requests failed, %d of python's %d", goFailed, golang, pythonFailed, python)
 }
 
 // judgeLatency looks at all of go's routes together, and at each that has
-// enough requests.
-func judgeLatency(g plan.LatencyGate, bake *Bake) answer {
+// enough requests. What the step itself moved has to have been asked for.
+func judgeLatency(g plan.LatencyGate, state rollout.State, bake *Bake) answer {
 	if why := missing(bake); why != "" {
 		return unknown(nil, "%s", why)
 	}
@@ -221,19 +251,38 @@ func judgeLatency(g plan.LatencyGate, bake *Bake) answer {
 		return unknown(evidence, "the edge kept no durations")
 	}
 	var wrong []string
-	if all > limit {
+	// How much longer than the last bound something took is not known.
+	slow := func(p95 float64) bool { return p95 > limit || p95 >= 1000*edge.DurationBounds()[edge.Buckets-2] }
+	if slow(all) {
 		wrong = append(wrong, fmt.Sprintf("all routes: %.0f ms", all))
 	}
 	for _, route := range bake.routeNames() {
 		if requests, _ := bake.requests(route, edge.Go); requests < least {
 			continue
 		}
-		if p95 := 1000 * percentile(bake.durations(route, edge.Go), 0.95); p95 > limit {
+		if p95 := 1000 * percentile(bake.durations(route, edge.Go), 0.95); slow(p95) {
 			wrong = append(wrong, fmt.Sprintf("%s: %.0f ms", route, p95))
 		}
 	}
 	if len(wrong) > 0 {
 		return fail(evidence, "Go's 95th percentile is above %g ms: %s", limit, strings.Join(wrong, "; "))
+	}
+	asked := uint64(0)
+	var took edge.Histogram
+	moved := bake.moved(state)
+	for _, route := range moved {
+		requests, _ := bake.requests(route, edge.Go)
+		asked += requests
+		for i, count := range bake.durations(route, edge.Go).Buckets {
+			took.Buckets[i] += count
+		}
+	}
+	p95 := 1000 * percentile(took, 0.95)
+	switch {
+	case len(moved) > 0 && asked == 0:
+		return unknown(evidence, "nobody asked Go for %s", strings.Join(moved, ", "))
+	case asked < least && slow(p95):
+		return unknown(evidence, "Go's 95th percentile of %s is %.0f ms, of %d requests; %d are needed to tell", strings.Join(moved, ", "), p95, asked, least)
 	}
 	return pass(evidence, "95 of 100 of Go's requests took at most %.0f ms", all)
 }

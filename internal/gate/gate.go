@@ -89,9 +89,9 @@ func (c *Checker) answer(ctx context.Context, g plan.Gate, state rollout.State, 
 	case g.Shares != nil:
 		return judgeShares(*g.Shares, state, bake)
 	case g.Errors != nil:
-		return judgeErrors(*g.Errors, bake)
+		return judgeErrors(*g.Errors, state, bake)
 	case g.Latency != nil:
-		return judgeLatency(*g.Latency, bake)
+		return judgeLatency(*g.Latency, state, bake)
 	case g.Jobs != nil:
 		return c.jobs(ctx, g.Name, *g.Jobs, state)
 	case g.Idle != nil:
@@ -121,7 +121,7 @@ func (c *Checker) found(ctx context.Context, g plan.FoundGate, state rollout.Sta
 	}
 	evidence := map[string]any{"time": finding.Time, "actor": finding.Actor, "summary": finding.Summary}
 	switch {
-	case finding.Context != about:
+	case about == "" || finding.Context != about:
 		return unknown(evidence, "the last %s was about other images, another plan or another schema%s", g.By, maker(g.By))
 	case finding.Verdict == rollout.Pass:
 		return pass(evidence, "%s", finding.Summary)

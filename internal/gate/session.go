@@ -80,6 +80,16 @@ func (c *Checker) trySession(ctx context.Context, login, read edge.System) error
 		return err
 	}
 	client := &http.Client{Transport: c.Sources.Public, Jar: jar}
+	for _, system := range []edge.System{login, read} {
+		// What stands there for everybody says nothing about a session.
+		answer, err := c.ask(ctx, client, system, http.MethodGet, c.Plan.Session.Probe.Me, nil)
+		if err != nil {
+			return err
+		}
+		if c.knows(answer) {
+			return fmt.Errorf("%s answers %s with %q before anybody has logged in", system, c.Plan.Session.Probe.Me, c.Plan.Session.Probe.Expect)
+		}
+	}
 	form, err := json.Marshal(c.Plan.Session.Probe.Form)
 	if err != nil {
 		return err
@@ -108,11 +118,21 @@ func (c *Checker) trySession(ctx context.Context, login, read edge.System) error
 	if _, err := c.ask(ctx, client, read, http.MethodPost, c.Plan.Session.Probe.Logout, nil); err != nil {
 		return err
 	}
-	answer, err = c.ask(ctx, client, login, http.MethodGet, c.Plan.Session.Probe.Me, nil)
-	if err == nil && answer.status == http.StatusOK && strings.Contains(answer.body, c.Plan.Session.Probe.Expect) {
-		return fmt.Errorf("logged out at %s, and still logged in at %s", read, login)
+	for _, system := range []edge.System{login, read} {
+		answer, err = c.ask(ctx, client, system, http.MethodGet, c.Plan.Session.Probe.Me, nil)
+		switch {
+		case err != nil:
+			return err
+		case c.knows(answer):
+			return fmt.Errorf("logged out at %s, and still logged in at %s", read, system)
+		}
 	}
-	return err
+	return nil
+}
+
+// knows tells whether an answer is that to somebody who is logged in.
+func (c *Checker) knows(answer reply) bool {
+	return answer.status == http.StatusOK && strings.Contains(answer.body, c.Plan.Session.Probe.Expect)
 }
 
 // ask makes one system answer.

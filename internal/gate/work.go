@@ -56,6 +56,9 @@ type run struct {
 // jobs looks at the periods that have passed since the owners changed last, and
 // waits for one to pass if there is none yet.
 func (c *Checker) jobs(ctx context.Context, gate string, g plan.JobsGate, state rollout.State) answer {
+	if len(c.Plan.Jobs) == 0 {
+		return unknown(nil, "the plan has no jobs")
+	}
 	longest := time.Duration(0)
 	for _, job := range c.Plan.Jobs {
 		longest = max(longest, job.Period.Value)
@@ -102,32 +105,49 @@ func (c *Checker) jobsNow(ctx context.Context, g plan.JobsGate, state rollout.St
 }
 
 func (c *Checker) runs(ctx context.Context, job plan.Job, g plan.JobsGate) ([]run, time.Time, error) {
-	clock, err := c.Sources.Database.Query(ctx, "SELECT now()")
+	now, err := c.clock(ctx)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	now, ok := clock[0][0].(time.Time)
-	if !ok {
-		return nil, time.Time{}, fmt.Errorf("the database's clock is %v", clock[0][0])
-	}
 	since := now.Add(-time.Duration(cmp.Or(g.Periods, usualPeriods)+2) * job.Period.Value)
+	runs, err := c.runsSince(ctx, job, since)
+	return runs, now, err
+}
+
+// runsSince are the runs of a job in the order of their periods.
+func (c *Checker) runsSince(ctx context.Context, job plan.Job, since time.Time) ([]run, error) {
 	rows, err := c.Sources.Database.Query(ctx, job.Runs, job.Name, since)
 	if err != nil {
-		return nil, now, err
+		return nil, err
 	}
 	var runs []run
 	for _, row := range rows {
 		if len(row) != 2 {
-			return nil, now, fmt.Errorf("the query runs returns %d columns, not period and system", len(row))
+			return nil, fmt.Errorf("the query runs returns %d columns, not period and system", len(row))
 		}
 		period, isTime := row[0].(time.Time)
 		system, isText := row[1].(string)
 		if !isTime || !isText {
-			return nil, now, fmt.Errorf("the query runs returns %T and %T, not a timestamptz and a text", row[0], row[1])
+			return nil, fmt.Errorf("the query runs returns %T and %T, not a timestamptz and a text", row[0], row[1])
 		}
 		runs = append(runs, run{period.UTC(), edge.System(system)})
 	}
-	return runs, now, nil
+	slices.SortStableFunc(runs, func(a, b run) int { return a.period.Compare(b.period) })
+	return runs, nil
+}
+
+// clock is the time of the database.
+func (c *Checker) clock(ctx context.Context) (time.Time, error) {
+	rows, err := c.Sources.Database.Query(ctx, "SELECT now()")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(rows) == 1 && len(rows[0]) == 1 {
+		if now, ok := rows[0][0].(time.Time); ok {
+			return now, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("the database's clock is %v", rows)
 }
 
 // ownership says whose a job was from a time on.
@@ -157,10 +177,10 @@ func judgeJob(job plan.Job, runs []run, owners []ownership, now time.Time, perio
 	newest := time.Time{}
 	for _, r := range runs {
 		if seen[r.period]++; seen[r.period] > 1 {
-			return fail(evidence, "the job %s was run %d times in the period from %s", job.Name, seen[r.period], clock(r.period))
+			return fail(evidence, "the job %s was run %d times in the period from %s", job.Name, seen[r.period], hour(r.period))
 		}
 		if !mayRun(r, owners, length) {
-			return fail(evidence, "the job %s was run by %s in the period from %s, when it was not its own", job.Name, r.system, clock(r.period))
+			return fail(evidence, "the job %s was run by %s in the period from %s, when it was not its own", job.Name, r.system, hour(r.period))
 		}
 		if r.period.After(newest) {
 			newest = r.period
@@ -174,7 +194,7 @@ func judgeJob(job plan.Job, runs []run, owners []ownership, now time.Time, perio
 		passed++
 	}
 	if missed := now.Sub(newest) - 2*length; missed > handover {
-		return fail(evidence, "the job %s was run last in the period from %s, and its period is %s", job.Name, clock(newest), job.Period)
+		return fail(evidence, "the job %s was run last in the period from %s, and its period is %s", job.Name, hour(newest), job.Period)
 	}
 	var whole int // periods that its present owner had from beginning to end
 	for _, r := range runs {
@@ -183,7 +203,7 @@ func judgeJob(job plan.Job, runs []run, owners []ownership, now time.Time, perio
 		}
 	}
 	if gap := firstGap(runs, owners, length); !gap.IsZero() {
-		return fail(evidence, "the job %s was not run in the period from %s", job.Name, clock(gap))
+		return fail(evidence, "the job %s was not run in the period from %s", job.Name, hour(gap))
 	}
 	evidence["whole_periods"] = whole
 	if whole == 0 {
@@ -226,7 +246,7 @@ func firstGap(runs []run, owners []ownership, length time.Duration) time.Time {
 	return time.Time{}
 }
 
-func clock(at time.Time) string {
+func hour(at time.Time) string {
 	return at.UTC().Format("15:04:05 UTC")
 }
 
@@ -245,7 +265,7 @@ func (c *Checker) idle(ctx context.Context, gate string, g plan.IdleGate, state 
 	if err != nil {
 		return unknown(nil, "the edge's counters cannot be read: %s", err)
 	}
-	clock, err := c.Sources.Database.Query(ctx, "SELECT now()")
+	begun, err := c.clock(ctx)
 	if err != nil {
 		return unknown(nil, "the database does not answer: %s", err)
 	}
@@ -265,23 +285,21 @@ func (c *Checker) idle(ctx context.Context, gate string, g plan.IdleGate, state 
 	}
 	evidence := map[string]any{"watched_s": watch.Seconds()}
 	for _, route := range bake.routeNames() {
-		if requests, _ := bake.requests(route, g.System); requests > 0 {
+		if requests := bake.asked(route, g.System); requests > 0 {
 			evidence["requests"] = requests
 			return fail(evidence, "%s answered %d requests of %s in %s", g.System, requests, route, watch)
 		}
 	}
-	if answer := c.writes(ctx, g, clock[0][0], evidence); answer.verdict != rollout.Pass {
+	if answer := c.writes(ctx, g, begun, evidence); answer.verdict != rollout.Pass {
 		return answer
 	}
 	for _, job := range c.Plan.Jobs {
-		rows, err := c.Sources.Database.Query(ctx, job.Runs, job.Name, clock[0][0])
+		runs, err := c.runsSince(ctx, job, begun)
 		if err != nil {
 			return unknown(evidence, "the runs of %s cannot be read: %s", job.Name, err)
 		}
-		for _, row := range rows {
-			if len(row) == 2 && row[1] == string(g.System) {
-				return fail(evidence, "%s ran the job %s", g.System, job.Name)
-			}
+		if slices.ContainsFunc(runs, func(r run) bool { return r.system == g.System }) {
+			return fail(evidence, "%s ran the job %s", g.System, job.Name)
 		}
 	}
 	return c.connections(ctx, g, watch, evidence)
@@ -289,6 +307,7 @@ func (c *Checker) idle(ctx context.Context, gate string, g plan.IdleGate, state 
 
 func (c *Checker) writes(ctx context.Context, g plan.IdleGate, since any, evidence map[string]any) answer {
 	if c.Plan.Systems.Python.Writes == "" {
+		evidence["writes"] = "the plan does not say how to count them"
 		return pass(evidence, "")
 	}
 	rows, err := c.Sources.Database.Query(ctx, c.Plan.Systems.Python.Writes, since)
@@ -335,5 +354,9 @@ func (c *Checker) connections(ctx context.Context, g plan.IdleGate, watch time.D
 		return fail(evidence, "somebody else uses the database role %s, from %s (%v)", c.Plan.Systems.Python.Role, address, row[1])
 	}
 	evidence["own_connections"] = kept
-	return pass(evidence, "no request, job, write or foreign connection of %s in %s", g.System, watch)
+	writes := ", write"
+	if c.Plan.Systems.Python.Writes == "" {
+		writes = "" // nobody counted them
+	}
+	return pass(evidence, "no request, job%s or foreign connection of %s in %s", writes, g.System, watch)
 }

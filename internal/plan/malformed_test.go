@@ -138,6 +138,7 @@ func TestMalformedPlansAreRefusedWithEveryFault(t *testing.T) {
 		"idle without a role":       {withGate("idle: {system: python}", "before"), []string{"7:30: the gate g needs systems.python.role"}},
 		"idle for an odd while":     {head + "systems: {python: {role: r}}\ngates:\n  - {name: g, says: s, idle: {system: python, watch: long}}\nphases:\n  - {name: p, steps: [{name: s, before: [g]}]}\n", []string{`8:54: "long" is not a duration`}},
 		"session without session":   {withGate("session: {}", "before"), []string{"7:24: the gate g needs session"}},
+		"monitored without targets": {withGate("monitored: {}", "before"), []string{"7:35: the gate g names nothing that is monitored"}},
 		"jobs without jobs":         {withGate("jobs: {}", "before"), []string{"7:24: the gate g needs jobs"}},
 		"archive that nobody makes": {withGate("archived: {system: python}", "before"), []string{"7:24: the gate g asks for an archive, and no step makes one"}},
 		"stop that nobody makes":    {withGate("stopped: {system: python}", "before"), []string{"7:24: the gate g asks for a stopped python, and no step stops it"}},

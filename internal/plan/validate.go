@@ -224,6 +224,9 @@ func (p *Plan) validateGate(v *source, at place, gate Gate) {
 			v.fail(at.to("idle"), "the gate %s needs systems.python.role, the system's role in the database", gate.Name)
 		}
 	}
+	if gate.Monitored != nil && len(gate.Monitored.Targets)+len(gate.Monitored.Gone) == 0 {
+		v.fail(at.to("monitored"), "the gate %s names nothing that is monitored: targets, or what is gone", gate.Name)
+	}
 	if gate.Session != nil && p.Session.Probe == nil {
 		v.failKey(at.to("session"), "the gate %s needs session.probe, which says how to log in", gate.Name)
 	}
