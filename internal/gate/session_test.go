@@ -92,30 +92,32 @@ func TestSession(t *testing.T) {
 		why     string
 		atStage string // where the evidence stands
 	}{
-		"shared":                             {want: rollout.Pass, why: "the other way round", atStage: "login_at_go_read_at_python"},
-		"words beside the status":            {fault: "a page that names the account", want: rollout.Pass},
-		"a store for each":                   {fault: "a store for each", want: rollout.Fail, why: "logged in at python, asked go: go answers /me with 401", atStage: "login_at_python_read_at_go"},
-		"no login at the second":             {fault: "no login at go", want: rollout.Fail, why: "logged in at go, asked python: the login is answered 401", atStage: "login_at_go_read_at_python"},
-		"logout does nothing":                {fault: "logout does nothing", want: rollout.Fail, why: "logged out at go, and still logged in at python"},
-		"logout at one only":                 {fault: "logout only at home", want: rollout.Fail, why: "and still logged in at python"},
-		"everybody is logged in":             {fault: "everybody is somebody", want: rollout.Fail, why: "before anybody has logged in"},
-		"the answer says nobody":             {fault: "nobody is anybody", want: rollout.Fail, why: `without "kari@example.com"`},
-		"force is refused":                   {fault: "not forced", want: rollout.Fail, why: "the edge did not ask go, although it was told to"},
-		"a wrong token":                      {change: func(c *Checker, _ *rollout.State) { c.Sources.ForceToken = "guessed" }, want: rollout.Fail, why: "the edge did not ask go"},
-		"latched":                            {change: func(_ *Checker, s *rollout.State) { s.Latched = true }, want: rollout.Inconclusive, why: "latched on python"},
-		"no such path":                       {change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Login = "/nowhere" }, want: rollout.Fail, why: "the login is answered 404"},
-		"no logout":                          {change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Logout = "" }, want: rollout.Pass},
-		"no logout, everybody is logged in":  {fault: "everybody is somebody", change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Logout = "" }, want: rollout.Fail, why: "before anybody has logged in"},
-		"no logout, and a text that is none": {change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Logout, c.Plan.Session.Expect = "", "ola" }, want: rollout.Fail, why: `without "ola"`},
-		"nobody answers":                     {change: func(c *Checker, _ *rollout.State) { c.Sources.Base = "http://127.0.0.1:1" }, want: rollout.Fail, why: "connection refused"},
+		"shared":                            {want: rollout.Pass, why: "the other way round", atStage: "login_at_go_read_at_python"},
+		"words beside the status":           {fault: "a page that names the account", want: rollout.Pass},
+		"a store for each":                  {fault: "a store for each", want: rollout.Fail, why: "logged in at python, asked go: go answers /me with 401", atStage: "login_at_python_read_at_go"},
+		"no login at the second":            {fault: "no login at go", want: rollout.Fail, why: "logged in at go, asked python: the login is answered 401", atStage: "login_at_go_read_at_python"},
+		"logout does nothing":               {fault: "logout does nothing", want: rollout.Fail, why: "logged out at go, and still logged in at python"},
+		"logout at one only":                {fault: "logout only at home", want: rollout.Fail, why: "and still logged in at python"},
+		"everybody is logged in":            {fault: "everybody is somebody", want: rollout.Fail, why: "before anybody has logged in"},
+		"the answer says nobody":            {fault: "nobody is anybody", want: rollout.Fail, why: `without "kari@example.com"`},
+		"force is refused":                  {fault: "not forced", want: rollout.Fail, why: "the edge did not ask go, although it was told to"},
+		"a wrong token":                     {change: func(c *Checker, _ *rollout.State) { c.Sources.ForceToken = "guessed" }, want: rollout.Fail, why: "the edge did not ask go"},
+		"latched":                           {change: func(_ *Checker, s *rollout.State) { s.Latched = true }, want: rollout.Inconclusive, why: "latched on python"},
+		"no such path":                      {change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Probe.Login = "/nowhere" }, want: rollout.Fail, why: "the login is answered 404"},
+		"no logout":                         {change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Probe.Logout = "" }, want: rollout.Pass},
+		"no logout, everybody is logged in": {fault: "everybody is somebody", change: func(c *Checker, _ *rollout.State) { c.Plan.Session.Probe.Logout = "" }, want: rollout.Fail, why: "before anybody has logged in"},
+		"no logout, and a text that is none": {change: func(c *Checker, _ *rollout.State) {
+			c.Plan.Session.Probe.Logout, c.Plan.Session.Probe.Expect = "", "ola"
+		}, want: rollout.Fail, why: `without "ola"`},
+		"nobody answers": {change: func(c *Checker, _ *rollout.State) { c.Sources.Base = "http://127.0.0.1:1" }, want: rollout.Fail, why: "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(&twins{sessions: map[string]bool{}, fault: c.fault})
 			defer server.Close()
 			checker := &Checker{
-				Plan: &plan.Plan{Session: &plan.Session{
+				Plan: &plan.Plan{Session: plan.Session{Probe: &plan.SessionProbe{
 					Login: "/login", Form: map[string]string{"username": "kari", "password": "secret"}, Logout: "/logout", Me: "/me", Expect: "kari@example.com",
-				}},
+				}}},
 				Sources: Sources{Public: server.Client().Transport, Base: server.URL, ForceToken: testToken},
 			}
 			state := rollout.NewState(edge.Python)
