@@ -38,7 +38,7 @@ func (a *Advance) startOfBake(ctx context.Context, state rollout.State) (edge.Co
 		if err != nil {
 			return counters, fmt.Errorf("the edge's counters cannot be read: %w", err)
 		}
-		if oldest(counters) < time.Since(applied).Seconds() {
+		if oldest(counters) <= time.Since(applied).Seconds() {
 			return counters, nil
 		}
 		select {
