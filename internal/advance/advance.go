@@ -123,28 +123,28 @@ var ErrOneWay = errors.New("there is no way back after it")
 
 // Next takes the step that follows, or goes on with the one under way.
 func (a *Advance) Next(ctx context.Context) (Report, error) {
-	return a.run(ctx, func(step int, done int) bool { return done == 0 })
+	return a.run(ctx, func(_ rollout.State, _, done int) bool { return done == 0 })
 }
 
 // To goes on up to a step of the plan, with it.
 func (a *Advance) To(ctx context.Context, name string) (Report, error) {
 	last := slices.IndexFunc(a.Steps.Steps, func(s rollout.Step) bool { return s.Name == name })
-	return a.run(ctx, func(step int, _ int) bool { return step <= last })
+	return a.run(ctx, func(_ rollout.State, step, _ int) bool { return step <= last })
 }
 
 // All goes on to the last step that can be taken back, and further only where
-// one-way steps are acknowledged.
+// one-way steps are acknowledged. One that was begun was.
 func (a *Advance) All(ctx context.Context) (Report, error) {
-	return a.run(ctx, func(step int, _ int) bool {
+	return a.run(ctx, func(state rollout.State, step, _ int) bool {
 		s := a.Steps.Steps[step]
-		return s.Label != rollout.OneWay || a.Acks[s.Name] != ""
+		return s.Label != rollout.OneWay || a.Acks[s.Name] != "" || state.OneWay == s.Name
 	})
 }
 
 // Private
 
 // run takes steps as long as the next one is wanted.
-func (a *Advance) run(ctx context.Context, wanted func(step, done int) bool) (Report, error) {
+func (a *Advance) run(ctx context.Context, wanted func(state rollout.State, step, done int) bool) (Report, error) {
 	report := Report{SchemaVersion: 1, Steps: []StepReport{}}
 	for done := 0; ; done++ {
 		status, err := a.Guard.Status(ctx)
@@ -157,7 +157,7 @@ func (a *Advance) run(ctx context.Context, wanted func(step, done int) bool) (Re
 		}
 		report.To = state.Step
 		next := state.Next(a.Steps)
-		if next >= len(a.Steps.Steps) || !wanted(next, done) {
+		if next >= len(a.Steps.Steps) || !wanted(state, next, done) {
 			return report, nil
 		}
 		step, err := a.step(ctx, state, next)
@@ -191,15 +191,8 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 	} else {
 		event.Work(a.Events, subject, "goes on, begun by "+state.Progress.Actor)
 	}
-	results, err := a.pass(ctx, step, step.Before, state, nil, about, &report)
+	moved, err := a.begin(ctx, step, state, request, &report)
 	if err != nil {
-		event.Fail(a.Events, subject, "a gate before it stopped it")
-		return report, err
-	}
-	request.Gates = results
-	moved, err := a.Guard.Begin(ctx, request)
-	if err != nil {
-		event.Fail(a.Events, subject, "not begun")
 		return report, err
 	}
 	report.Begun = true
@@ -216,7 +209,7 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 			return report, fmt.Errorf("the step %s is begun, but its work %s failed: %w", step.Name, step.Work, err)
 		}
 	}
-	bake, err := a.bake(ctx, step, before, about)
+	bake, state, err := a.bake(ctx, step, state, before, about)
 	if err != nil {
 		event.Fail(a.Events, subject, "its bake was broken off")
 		var stopped *Stopped
@@ -232,7 +225,7 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 		return report, err
 	}
 	request.Context = about
-	results, err = a.pass(ctx, step, step.After, state, bake, about, &report)
+	results, err := a.pass(ctx, step, step.After, state, bake, about, &report)
 	if err != nil {
 		event.Fail(a.Events, subject, "a gate after its bake stopped it")
 		var stopped *Stopped
@@ -249,6 +242,31 @@ func (a *Advance) step(ctx context.Context, state rollout.State, next int) (Step
 	report.Verdict = rollout.Pass
 	event.Finish(a.Events, subject, "completed"+a.effect(step))
 	return report, nil
+}
+
+// begin applies a step through the gates before it. One that is under way as it
+// should be has passed them: they are not asked again, because what it does may
+// have changed their answers.
+func (a *Advance) begin(ctx context.Context, step rollout.Step, state rollout.State, request control.StepRequest, report *StepReport) (control.Moved, error) {
+	subject := "step " + step.Name
+	if state.Progress != nil {
+		moved, err := a.Guard.Begin(ctx, request)
+		var refusal *control.Error
+		if !errors.As(err, &refusal) || refusal.Code != rollout.GateClosed {
+			return moved, err
+		}
+	}
+	results, err := a.pass(ctx, step, step.Before, state, nil, request.Context, report)
+	if err != nil {
+		event.Fail(a.Events, subject, "a gate before it stopped it")
+		return control.Moved{}, err
+	}
+	request.Gates = results
+	moved, err := a.Guard.Begin(ctx, request)
+	if err != nil {
+		event.Fail(a.Events, subject, "not begun")
+	}
+	return moved, err
 }
 
 // pass asks gates, and is an error unless all of them let the step pass. All are

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cutover-dev/cutover/internal/control"
@@ -37,7 +38,7 @@ func (a *Advance) startOfBake(ctx context.Context, state rollout.State) (edge.Co
 		if err != nil {
 			return counters, fmt.Errorf("the edge's counters cannot be read: %w", err)
 		}
-		if oldest(counters) < time.Since(applied).Seconds() {
+		if oldest(counters) <= time.Since(applied).Seconds() {
 			return counters, nil
 		}
 		select {
@@ -62,8 +63,9 @@ func oldest(counters edge.Counters) float64 {
 
 // bake watches a step for its time, and breaks off when somebody takes it back
 // or pauses it. If its gates have no answer by then, for want of requests, it
-// goes on for up to three times as long.
-func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Counters, about string) (*gate.Bake, error) {
+// goes on for up to three times as long. It returns what it saw, and the state
+// at its last look.
+func (a *Advance) bake(ctx context.Context, step rollout.Step, state rollout.State, before edge.Counters, about string) (*gate.Bake, rollout.State, error) {
 	length := time.Duration(step.Bake * float64(time.Second))
 	if a.Bake != nil && length > 0 {
 		length = *a.Bake
@@ -83,22 +85,21 @@ func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Count
 	for long, ended := false, false; ; {
 		counters, err := a.Edge.Counters(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("the edge's counters cannot be read: %w", err)
+			return nil, state, fmt.Errorf("the edge's counters cannot be read: %w", err)
 		}
 		found.After = counters
 		if ended || length == 0 {
-			return found, nil
+			return found, state, nil
 		}
-		state, err := a.stillOurs(ctx, step)
-		if err != nil {
-			return nil, err
+		if state, err = a.stillOurs(ctx, step, state); err != nil {
+			return nil, state, err
 		}
 		lacking, err := a.judge(ctx, step, state, found, about)
 		if err != nil {
-			return nil, err
+			return nil, state, err
 		}
 		if long && lacking == "" {
-			return found, nil
+			return found, state, nil
 		}
 		text := fmt.Sprintf("bakes %s of %s: %s", time.Since(begun).Round(time.Second), length, seen(*found))
 		if long {
@@ -107,7 +108,7 @@ func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Count
 		event.Work(a.Events, subject, text)
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, state, context.Cause(ctx)
 		case <-over.C:
 			long = true
 		case <-longest.C:
@@ -117,8 +118,9 @@ func (a *Advance) bake(ctx context.Context, step rollout.Step, before edge.Count
 	}
 }
 
-// stillOurs tells whether the step is under way as it was begun.
-func (a *Advance) stillOurs(ctx context.Context, step rollout.Step) (rollout.State, error) {
+// stillOurs tells whether the step is under way as it was begun. What else is
+// recorded meanwhile, such as a finding, does not matter.
+func (a *Advance) stillOurs(ctx context.Context, step rollout.Step, begun rollout.State) (rollout.State, error) {
 	status, err := a.Guard.Status(ctx)
 	if err != nil {
 		return rollout.State{}, err
@@ -129,6 +131,9 @@ func (a *Advance) stillOurs(ctx context.Context, step rollout.Step) (rollout.Sta
 	}
 	if state.Progress == nil || state.Progress.Step != step.Name {
 		return state, &control.Error{Code: rollout.OutOfOrder, Message: fmt.Sprintf("the step %s is not under way any more: %s has changed that", step.Name, state.Changed.Actor)}
+	}
+	if !slices.Equal(state.Routes, begun.Routes) {
+		return state, &control.Error{Code: rollout.OutOfOrder, Message: fmt.Sprintf("the weights are not those of the step %s any more: %s has changed that; the next advance puts them right", step.Name, state.Changed.Actor)}
 	}
 	return state, nil
 }

@@ -121,7 +121,7 @@ func (c *Checker) found(ctx context.Context, g plan.FoundGate, state rollout.Sta
 	}
 	evidence := map[string]any{"time": finding.Time, "actor": finding.Actor, "summary": finding.Summary}
 	switch {
-	case finding.Context == "" || finding.Context != about:
+	case about == "" || finding.Context != about:
 		return unknown(evidence, "the last %s was about other images, another plan or another schema%s", g.By, maker(g.By))
 	case finding.Verdict == rollout.Pass:
 		return pass(evidence, "%s", finding.Summary)

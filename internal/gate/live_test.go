@@ -206,19 +206,21 @@ func TestFound(t *testing.T) {
 	for name, c := range map[string]struct {
 		finding rollout.Finding
 		about   string
+		err     error
 		want    rollout.Verdict
 	}{
-		"passed":          {rollout.Finding{Name: "backup", Verdict: rollout.Pass, Context: "these"}, "these", rollout.Pass},
-		"failed":          {rollout.Finding{Name: "backup", Verdict: rollout.Fail, Context: "these"}, "these", rollout.Fail},
-		"no answer":       {rollout.Finding{Name: "backup", Verdict: rollout.Inconclusive, Context: "these"}, "these", rollout.Inconclusive},
-		"about others":    {rollout.Finding{Name: "backup", Verdict: rollout.Pass, Context: "others"}, "these", rollout.Inconclusive},
-		"failed before":   {rollout.Finding{Name: "backup", Verdict: rollout.Fail, Context: "others"}, "these", rollout.Inconclusive},
-		"about nothing":   {rollout.Finding{Name: "backup", Verdict: rollout.Pass}, "", rollout.Inconclusive},
-		"something else":  {rollout.Finding{Name: "drill", Verdict: rollout.Pass, Context: "these"}, "these", rollout.Inconclusive},
-		"a word of sense": {rollout.Finding{Name: "backup", Verdict: "fine", Context: "these"}, "these", rollout.Inconclusive},
+		"passed":           {rollout.Finding{Name: "backup", Verdict: rollout.Pass, Context: "these"}, "these", nil, rollout.Pass},
+		"failed":           {rollout.Finding{Name: "backup", Verdict: rollout.Fail, Context: "these"}, "these", nil, rollout.Fail},
+		"no answer":        {rollout.Finding{Name: "backup", Verdict: rollout.Inconclusive, Context: "these"}, "these", nil, rollout.Inconclusive},
+		"about others":     {rollout.Finding{Name: "backup", Verdict: rollout.Pass, Context: "others"}, "these", nil, rollout.Inconclusive},
+		"failed before":    {rollout.Finding{Name: "backup", Verdict: rollout.Fail, Context: "others"}, "these", nil, rollout.Inconclusive},
+		"about nothing":    {rollout.Finding{Name: "backup", Verdict: rollout.Pass}, "", nil, rollout.Inconclusive},
+		"something else":   {rollout.Finding{Name: "drill", Verdict: rollout.Pass, Context: "these"}, "these", nil, rollout.Inconclusive},
+		"of what, unknown": {rollout.Finding{Name: "backup", Verdict: rollout.Pass, Context: "these"}, "these", errDown, rollout.Inconclusive},
+		"a word of sense":  {rollout.Finding{Name: "backup", Verdict: "fine", Context: "these"}, "these", nil, rollout.Inconclusive},
 	} {
 		t.Run(name, func(t *testing.T) {
-			checker := &Checker{About: func(context.Context) (string, error) { return c.about, nil }}
+			checker := &Checker{About: func(context.Context) (string, error) { return c.about, c.err }}
 			result := checker.Check(t.Context(), plan.Gate{Name: "g", Found: &plan.FoundGate{By: "backup"}}, rollout.State{Findings: []rollout.Finding{c.finding}}, nil)
 			assert.Equal(t, c.want, result.Verdict, Reason(result))
 		})

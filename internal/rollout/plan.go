@@ -100,13 +100,16 @@ func (s State) AdoptPlan(plan Plan, cause Cause) (State, *Event, error) {
 	after.Plan = PlanID{Name: plan.Name, Hash: plan.Hash}
 	first := s.Plan == PlanID{}
 	switch {
+	case (!first || s.stepInSight() != "" || len(s.Jobs) > 0) && s.fits(plan):
+		// Neither the routing nor where the migration stands is touched.
 	case first && s.hasRoutesOf(plan):
 		// The state was lost and its weights were taken from the edge: they
 		// and the latch stay as they are.
-		after.Jobs = plan.jobs()
+		after.Jobs = plan.jobsAt(s.Home)
 		after.Step = plan.furthest(after)
-	case !first && s.fits(plan):
-		// Neither the routing nor where the migration stands is touched.
+		if s.Progress != nil && plan.find(s.Progress.Step) < 0 {
+			after.Progress = nil
+		}
 	case s.moved():
 		return s, nil, refuse(PlanDiffers, "The guard follows plan %q, and traffic has been moved; another plan can be adopted when every weight is 0, or if it has the same routes, and the same weights up to the step that is reached.", s.Plan.Name)
 	case s.Latched && !first:
@@ -188,6 +191,17 @@ func (p Plan) jobs() []Job {
 		jobs = append(jobs, Job{Name: job.Name, Owner: job.Owner, Initial: job.Owner})
 	}
 	return jobs
+}
+
+// jobsAt are the jobs as they are with a home: python can do none any more
+// where that is go.
+func (p Plan) jobsAt(home edge.System) []Job {
+	for i := range p.Steps {
+		if t := p.target(i); t.home == edge.Go && home == edge.Go {
+			return t.jobs
+		}
+	}
+	return p.jobs()
 }
 
 func (s State) hasRoutesOf(plan Plan) bool {

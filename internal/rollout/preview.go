@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -138,6 +139,18 @@ func Difference(from, to Plan) []string {
 	oldRoutes, order := from.routeTexts(nil)
 	newRoutes, order := to.routeTexts(order)
 	told("route", oldRoutes, newRoutes, order)
+	oldJobs, order := from.jobTexts(nil)
+	newJobs, order := to.jobTexts(order)
+	told("job", oldJobs, newJobs, order)
+	for _, other := range []struct{ what, old, now string }{
+		{"together", groups(from.Together), groups(to.Together)},
+		{"visitors first", strings.Join(from.First, " "), strings.Join(to.First, " ")},
+		{"visitors last", strings.Join(from.Last, " "), strings.Join(to.Last, " ")},
+	} {
+		if other.old != other.now {
+			lines = append(lines, fmt.Sprintf("~ %s: %s → %s", other.what, cmp.Or(other.old, "none"), cmp.Or(other.now, "none")))
+		}
+	}
 	oldSteps, order := from.stepTexts(nil)
 	newSteps, order := to.stepTexts(order)
 	told("step", oldSteps, newSteps, order)
@@ -163,6 +176,22 @@ func (p Plan) routeTexts(order []string) (map[string]string, []string) {
 		texts[route.Name], order = text, withName(order, route.Name)
 	}
 	return texts, order
+}
+
+func (p Plan) jobTexts(order []string) (map[string]string, []string) {
+	texts := map[string]string{}
+	for _, job := range p.Jobs {
+		texts[job.Name], order = fmt.Sprintf("by %s, assigned by %s", job.Owner, cmp.Or(job.Assign, "nothing")), withName(order, job.Name)
+	}
+	return texts, order
+}
+
+func groups(together [][]string) string {
+	var texts []string
+	for _, group := range together {
+		texts = append(texts, strings.Join(group, " and "))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (p Plan) stepTexts(order []string) (map[string]string, []string) {

@@ -181,6 +181,7 @@ func TestProperty_AnySequenceKeepsTheRules(t *testing.T) {
 				after, event := rollout.Reconcile(before, actual, someone)
 				h.take(t, after, event, nil)
 				notForward(t, after, before, actual)
+				require.Equal(t, before.OneWay, after.OneWay)
 				again, more := rollout.Reconcile(after, after.Table(), someone)
 				require.Nil(t, more, "reconciling ends")
 				require.Equal(t, after, again)
@@ -195,6 +196,19 @@ func TestProperty_AnySequenceKeepsTheRules(t *testing.T) {
 				after, event := rollout.Undo(moved, before, someone)
 				h.take(t, after, event, nil)
 				notForward(t, after, moved, before.Table())
+			},
+			"undo a step": func(t *rapid.T) {
+				before := h.state
+				h.step(t, true)
+				begun := h.state
+				after, event := rollout.Undo(begun, before, someone)
+				h.take(t, after, event, nil)
+				notForward(t, after, begun, before.Table())
+				require.Equal(t, before.OneWay, after.OneWay)
+				require.Equal(t, before.Progress, after.Progress)
+				if !before.Latched {
+					require.Equal(t, before.Jobs, after.Jobs)
+				}
 			},
 			"": func(t *rapid.T) { require.NoError(t, h.state.Validate()) },
 		})
@@ -216,6 +230,9 @@ func (h *history) take(t *rapid.T, after rollout.State, event *rollout.Event, er
 	require.Equal(t, after.Generation, event.Generation)
 	require.Equal(t, h.state, event.Before)
 	require.Equal(t, after, event.After)
+	if event.Action != rollout.ActionReconcile && h.state.OneWay != "" {
+		require.Equal(t, h.state.OneWay, after.OneWay, "that there is no way back is not forgotten")
+	}
 	line, err := json.Marshal(event)
 	require.NoError(t, err)
 	h.journal = append(h.journal, string(line))
@@ -268,6 +285,18 @@ func notForward(t *rapid.T, after, recorded rollout.State, actual edge.Table) {
 			require.LessOrEqual(t, route.Weight, weightIn(recorded.Table(), route.Name))
 		}
 		require.LessOrEqual(t, route.Weight, weightIn(actual, route.Name))
+	}
+	// What only python has stays python's where one of the two says that python
+	// is there.
+	for _, c := range []struct{ back, gone edge.Table }{{actual, recorded.Table()}, {recorded.Table(), actual}} {
+		if c.back.Generation == 0 || c.gone.Generation == 0 || c.back.Home != edge.Python || c.gone.Home != edge.Go {
+			continue
+		}
+		for _, route := range c.back.Routes {
+			if route.Pin == edge.Python {
+				require.True(t, slices.ContainsFunc(after.Routes, func(r rollout.Route) bool { return r.Name == route.Name && r.Pin == edge.Python }))
+			}
+		}
 	}
 	for _, visitor := range after.First {
 		require.Contains(t, actual.First, visitor)

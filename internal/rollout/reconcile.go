@@ -99,9 +99,13 @@ func (s State) withTable(table edge.Table) State {
 // atMost is the state with each weight, the latch and the home as far back as
 // the other state has them; a route that the other lacks counts as not moved.
 func (s State) atMost(other State) State {
-	s.Routes = slices.Clone(s.Routes)
+	routes, limits := s, other
+	if s.Home == edge.Go && other.Home == edge.Python {
+		routes, limits = other, s // with what only python has, which is there
+	}
+	s.Routes = slices.Clone(routes.Routes)
 	for i, route := range s.Routes {
-		s.Routes[i].Weight = min(route.Weight, other.weightOf(route))
+		s.Routes[i].Weight = min(route.Weight, limits.weightOf(route))
 	}
 	s.First, s.Last = furthestBack(s, other)
 	if other.Home != s.Home {
