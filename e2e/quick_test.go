@@ -147,10 +147,23 @@ func (env *environment) as(ctx context.Context, operator string, args ...string)
 // awaitStep waits until a step is under way.
 func (env *environment) awaitStep(t *testing.T, step string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	await(t, time.Minute, "the step "+step+" is under way", func() bool {
 		s := env.status(t)
 		return s.Progress != nil && s.Progress.Step == step
-	}, time.Minute, 50*time.Millisecond, "the step %s does not begin", step)
+	})
+}
+
+// await asks until something holds, in the test's own goroutine, so that what it
+// asks may fail the test.
+func await(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for end := time.Now().Add(limit); !holds(); <-ticker.C {
+		if time.Now().After(end) {
+			require.Fail(t, "waited in vain", "%s within %s", what, limit)
+		}
+	}
 }
 
 // program is the command as it is built for people.

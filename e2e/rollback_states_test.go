@@ -184,7 +184,7 @@ func (s *rollbackStory) fill(t *testing.T) func() {
 // Go answered.
 func (s *rollbackStory) lastGo(t *testing.T, begin, acknowledged time.Time) (took time.Duration) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	await(t, 20*time.Second, "python answers", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		later := 0
@@ -194,7 +194,7 @@ func (s *rollbackStory) lastGo(t *testing.T, begin, acknowledged time.Time) (too
 			}
 		}
 		return later > 10
-	}, 20*time.Second, 20*time.Millisecond, "python does not answer")
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.sent {
@@ -213,10 +213,10 @@ func (s *rollbackStory) judge(t *testing.T) {
 	env := s.env
 	env.awaitHealthy(t, "guard")
 	env.awaitHealthy(t, "flask")
-	require.Eventually(t, func() bool {
+	await(t, 30*time.Second, "the guard is back", func() bool {
 		st := env.status(t)
 		return st.Guard.Reachable && st.Guard.InSync
-	}, 30*time.Second, 50*time.Millisecond, "the guard does not come back")
+	})
 	st := env.status(t)
 	assert.True(t, st.Latched)
 	assert.False(t, st.Paused)

@@ -83,7 +83,9 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 	if err := s.FindLost(ctx); err != nil {
 		s.Warn("containers", "they could not be looked through: "+err.Error())
 	}
-	answers, err := c.checkWayBack(ctx, s)
+	client := guardClient(s)
+	defer client.Close()
+	answers, err := c.checkWayBack(ctx, s, client)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 		return c.runBreakGlass(ctx, s)
 	}
 	edge := s.EnsureStarted(ctx, "nginx")
-	result, err := c.rollback(ctx, s, answers)
+	result, err := c.rollback(ctx, s, client, answers)
 	if err != nil {
 		return rollbackFailed(errors.Join(err, edge))
 	}
@@ -112,12 +114,8 @@ func (c *rollbackCommand) run(ctx context.Context) (err error) {
 // checkWayBack refuses before anything is touched what the guard would refuse
 // later, and tells whether the guard answers at all. One that does not is passed
 // by at once, and what the edge's side finds recorded decides.
-func (c *rollbackCommand) checkWayBack(ctx context.Context, s *stack.Stack) (answers bool, err error) {
-	client := guardClient(s)
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, guardPatience)
-	defer cancel()
-	status, err := client.Status(ctx)
+func (c *rollbackCommand) checkWayBack(ctx context.Context, s *stack.Stack, client *control.Client) (answers bool, err error) {
+	status, err := guardLives(ctx, s, client)
 	if err != nil || status.State.OneWay == "" {
 		return err == nil, nil
 	}
@@ -207,11 +205,11 @@ func (c *rollbackCommand) sentence(result rollbackResult) string {
 // rollback goes through the guard if it answers, and past it when the guard
 // cannot do it. One that just died may come back and take the lock, so each way
 // gets a second try.
-func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack, answers bool) (rollbackResult, error) {
+func (c *rollbackCommand) rollback(ctx context.Context, s *stack.Stack, client *control.Client, answers bool) (rollbackResult, error) {
 	var failures []error
 	for range 2 {
 		if answers {
-			result, err := c.throughGuard(ctx, s)
+			result, err := c.throughGuard(ctx, s, client)
 			if err == nil || !unreachable(err) {
 				return result, err
 			}
@@ -253,19 +251,29 @@ func (c *rollbackCommand) pastGuard(ctx context.Context, s *stack.Stack) (rollba
 	return result, err
 }
 
-// guardPatience is how long the guard may take to say that it is alive. Killing
-// one that is only slow harms nothing, and everybody waits meanwhile.
-const guardPatience = 500 * time.Millisecond
+const (
+	// guardPatience is how long the guard may take to say that it is alive, if
+	// the engine is not slow itself.
+	guardPatience = 400 * time.Millisecond
+	guardLimit    = 3 * time.Second
+)
 
-func (c *rollbackCommand) throughGuard(ctx context.Context, s *stack.Stack) (rollbackResult, error) {
-	client := guardClient(s)
-	defer client.Close()
-	if err := func() error {
-		ctx, cancel := context.WithTimeout(ctx, guardPatience)
-		defer cancel()
-		_, err := client.Status(ctx)
-		return err
-	}(); err != nil {
+// guardLives asks the guard how it is. It is taken for hung if it has not
+// answered within its time and the engine could run something else in its
+// container meanwhile: on a machine that is overloaded nothing is quick.
+func guardLives(ctx context.Context, s *stack.Stack, client *control.Client) (control.Status, error) {
+	ctx, giveUp := context.WithTimeout(ctx, guardLimit)
+	defer giveUp()
+	late := time.AfterFunc(guardPatience, func() {
+		_, _ = s.Exec(ctx, "guard", "true") // that it has ended is what counts
+		giveUp()
+	})
+	defer late.Stop()
+	return client.Status(ctx)
+}
+
+func (c *rollbackCommand) throughGuard(ctx context.Context, s *stack.Stack, client *control.Client) (rollbackResult, error) {
+	if _, err := guardLives(ctx, s, client); err != nil {
 		return rollbackResult{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.wait+5*time.Second)
