@@ -68,8 +68,8 @@ func (w *Writer) jobsAssigned() []rollout.Job {
 }
 
 func (w *Writer) assignJobs(ctx context.Context, assign Assign, state rollout.State) {
-	statements := map[string]string{}
-	for _, job := range w.Plan().Jobs {
+	plan, statements := w.Plan(), map[string]string{}
+	for _, job := range plan.Jobs {
 		statements[job.Name] = job.Assign
 	}
 	var jobs []rollout.PlanJob
@@ -79,7 +79,10 @@ func (w *Writer) assignJobs(ctx context.Context, assign Assign, state rollout.St
 		}
 	}
 	problem := ""
-	if len(jobs) > 0 {
+	switch {
+	case len(state.Jobs) > 0 && plan.Hash == "":
+		problem = "The plan was lost, and with it how the background jobs are given to their owners; cutover plan --adopt brings it back."
+	case len(jobs) > 0:
 		ctx, cancel := context.WithTimeout(ctx, assignTimeout)
 		defer cancel()
 		if err := assign(ctx, jobs); err != nil {
