@@ -261,7 +261,7 @@ func (s *Stack) verifyArchive(path string) (err error) {
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	archive := tar.NewReader(bufio.NewReaderSize(file, 1<<20))
-	wanted := map[string]string{}
+	wanted, found := map[string]string{}, map[string]bool{}
 	for first := true; ; first = false {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -292,9 +292,10 @@ func (s *Stack) verifyArchive(path string) (err error) {
 			return fmt.Errorf("the checksum of %s is not right", header.Name)
 		}
 		delete(wanted, header.Name)
+		found[header.Name] = true
 	}
 	for _, name := range []string{"about", "image.tar", "source.tar"} {
-		if wanted[name] != "" {
+		if !found[name] {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}

@@ -257,18 +257,21 @@ func (s *Store) openState(last *rollout.Event) {
 	case err == nil:
 		s.state = found.State
 		s.seq = max(s.seq, found.Seq)
-		if found.Content != nil && s.plan.Hash != found.State.Plan.Hash {
-			s.plan = *found.Content // the journal is not whole
-		}
 	case !errors.Is(err, fs.ErrNotExist):
 		s.log.Error("the state file cannot be used, rebuilding the state", "file", s.path(stateFile), "error", err)
 		s.keepAside(stateFile)
 	}
-	if last == nil || err == nil && last.Seq <= found.Seq {
+	newer := last != nil && (err != nil || last.Seq > found.Seq)
+	if newer {
+		s.log.Warn("taking the state from the journal", "file", s.path(journalFile), "seq", last.Seq)
+		s.state = last.After
+	}
+	if err == nil && found.Content != nil && s.plan.Hash != s.state.Plan.Hash {
+		s.plan = *found.Content // the journal is not whole
+	}
+	if !newer {
 		return
 	}
-	s.log.Warn("taking the state from the journal", "file", s.path(journalFile), "seq", last.Seq)
-	s.state = last.After
 	content, err := json.Marshal(s.snapshot(*last))
 	if err == nil {
 		err = s.save(stateFile, content)
