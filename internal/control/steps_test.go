@@ -51,6 +51,14 @@ func (r *rig) complete(step string) (control.Moved, error) {
 	return r.writer.Complete(r.t.Context(), r.ask(step))
 }
 
+func (r *rig) pause() (control.Moved, error) {
+	return r.writer.Pause(r.t.Context(), control.PauseRequest{Actor: "kari"})
+}
+
+func (r *rig) find() (control.Moved, error) {
+	return r.writer.Find(r.t.Context(), control.FindingRequest{Actor: "kari", Name: "backup", Verdict: rollout.Pass})
+}
+
 // upTo completes the steps up to one, with it.
 func (r *rig) upTo(last string) {
 	r.must(r.adopt())

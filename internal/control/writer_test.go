@@ -68,30 +68,10 @@ func TestMoves_DyingAtAnyStepLeaveTheOldOrTheNewRouting(t *testing.T) {
 			func(r *rig) (control.Moved, error) { return r.route(2500) },
 			[]edge.Weight{0, 2500},
 		},
-		"begin": {
-			func(r *rig) { r.must(r.adopt()) },
-			func(r *rig) (control.Moved, error) { return r.begin("some") },
-			[]edge.Weight{0, 2500},
-		},
-		"complete": {
-			func(r *rig) { r.must(r.adopt()); r.must(r.begin("some")) },
-			func(r *rig) (control.Moved, error) { return r.complete("some") },
-			[]edge.Weight{2500, 2500},
-		},
-		"pause": {
-			func(r *rig) { r.must(r.plan()); r.must(r.route(2500)) },
-			func(r *rig) (control.Moved, error) {
-				return r.writer.Pause(r.t.Context(), control.PauseRequest{Actor: "kari"})
-			},
-			[]edge.Weight{2500, 2500},
-		},
-		"finding": {
-			func(r *rig) { r.must(r.plan()); r.must(r.route(2500)) },
-			func(r *rig) (control.Moved, error) {
-				return r.writer.Find(r.t.Context(), control.FindingRequest{Actor: "kari", Name: "backup", Verdict: rollout.Pass})
-			},
-			[]edge.Weight{2500, 2500},
-		},
+		"begin":    {func(r *rig) { r.must(r.adopt()) }, func(r *rig) (control.Moved, error) { return r.begin("some") }, []edge.Weight{0, 2500}},
+		"complete": {func(r *rig) { r.must(r.adopt()); r.must(r.begin("some")) }, func(r *rig) (control.Moved, error) { return r.complete("some") }, []edge.Weight{2500, 2500}},
+		"pause":    {func(r *rig) { r.must(r.plan()); r.must(r.route(2500)) }, (*rig).pause, []edge.Weight{2500, 2500}},
+		"finding":  {func(r *rig) { r.must(r.plan()); r.must(r.route(2500)) }, (*rig).find, []edge.Weight{2500, 2500}},
 		"lower": {
 			func(r *rig) { r.must(r.plan()); r.must(r.route(2500)) },
 			func(r *rig) (control.Moved, error) { return r.route(100) },
