@@ -18,7 +18,6 @@ import (
 	"github.com/cutover-dev/cutover/internal/control"
 	"github.com/cutover-dev/cutover/internal/edge"
 	"github.com/cutover-dev/cutover/internal/gate"
-	"github.com/cutover-dev/cutover/internal/plan"
 	"github.com/cutover-dev/cutover/internal/rollout"
 )
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -288,12 +289,15 @@ func TestALostPlanIsAdoptedAgainWhereItWas(t *testing.T) {
 
 // owners is a database that may be away.
 type owners struct {
+	mu    sync.Mutex
 	away  bool
 	jobs  map[string]edge.System
 	asked []time.Time
 }
 
 func (o *owners) assign(_ context.Context, jobs []rollout.PlanJob) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.asked = append(o.asked, time.Now())
 	if o.away {
 		return errDown
@@ -302,6 +306,26 @@ func (o *owners) assign(_ context.Context, jobs []rollout.PlanJob) error {
 		o.jobs[job.Name] = job.Owner
 	}
 	return nil
+}
+
+func (o *owners) set(change func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change()
+}
+
+// owner is whose the job is by the database.
+func (o *owners) owner() edge.System {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.jobs["expire"]
+}
+
+// times are when it was asked.
+func (o *owners) times() []time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.asked)
 }
 
 // keepJobs runs a test while the jobs are kept, with a clock of its own.
@@ -325,56 +349,56 @@ func TestKeepJobs_GivesThemToTheirOwners(t *testing.T) {
 		assigned, problem := r.writer.JobsAssigned()
 		assert.True(r.t, assigned)
 		assert.Empty(r.t, problem)
-		assert.Equal(r.t, map[string]edge.System{"expire": edge.Python}, o.jobs)
+		assert.Equal(r.t, edge.Python, o.owner())
 
 		r.must(r.begin("jobs"))
 		assigned, _ = r.writer.JobsAssigned()
 		assert.False(r.t, assigned, "not yet")
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		assert.Equal(r.t, edge.Go, o.jobs["expire"])
+		assert.Equal(r.t, edge.Go, o.owner())
 		assigned, _ = r.writer.JobsAssigned()
 		assert.True(r.t, assigned)
 
 		r.must(r.rollback())
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		assert.Equal(r.t, edge.Python, o.jobs["expire"])
-		assert.Len(r.t, o.asked, 3, "once for each change")
+		assert.Equal(r.t, edge.Python, o.owner())
+		assert.Len(r.t, o.times(), 3, "once for each change")
 
-		o.jobs["expire"] = edge.Go // by hand
+		o.set(func() { o.jobs["expire"] = edge.Go }) // by hand
 		time.Sleep(31 * time.Second)
 		synctest.Wait()
-		assert.Equal(r.t, edge.Python, o.jobs["expire"])
+		assert.Equal(r.t, edge.Python, o.owner())
 	})
 }
 
 func TestKeepJobs_WaitsForADatabaseThatIsAway(t *testing.T) {
 	keepJobs(t, func(r *rig, o *owners) {
-		o.away = true
+		o.set(func() { o.away = true })
 		r.must(r.begin("jobs"))
 		r.must(r.complete("jobs")) // nobody waits for the database
-		before := len(o.asked)
+		before := len(o.times())
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		assigned, problem := r.writer.JobsAssigned()
 		assert.False(r.t, assigned)
 		assert.Contains(r.t, problem, "The background jobs could not be given to their owners: connection refused")
-		asked := o.asked[before:]
+		asked := o.times()[before:]
 		assert.LessOrEqual(r.t, len(asked), 11)
 		assert.GreaterOrEqual(r.t, len(asked), 8)
 		for i := 1; i < len(asked); i++ {
 			assert.GreaterOrEqual(r.t, asked[i].Sub(asked[i-1]), time.Second, "it is left alone for a while")
 		}
-		assert.Equal(r.t, edge.Python, o.jobs["expire"])
+		assert.Equal(r.t, edge.Python, o.owner())
 
-		o.away = false
+		o.set(func() { o.away = false })
 		time.Sleep(1200 * time.Millisecond)
 		synctest.Wait()
 		assigned, problem = r.writer.JobsAssigned()
 		assert.True(r.t, assigned)
 		assert.Empty(r.t, problem)
-		assert.Equal(r.t, edge.Go, o.jobs["expire"])
+		assert.Equal(r.t, edge.Go, o.owner())
 	})
 }
 
@@ -405,7 +429,7 @@ func TestKeepJobs_OfALostPlanAreNotTakenForAssigned(t *testing.T) {
 		synctest.Wait()
 		assigned, _ = r.writer.JobsAssigned()
 		assert.True(t, assigned)
-		assert.Equal(t, edge.Go, o.jobs["expire"])
+		assert.Equal(t, edge.Go, o.owner())
 		cancel()
 		<-ended
 	})
