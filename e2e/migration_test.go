@@ -43,7 +43,7 @@ func TestMigrationReachesGoOnlyAndComesBack(t *testing.T) {
 	advance := func(t *testing.T, args ...string) advanced {
 		t.Helper()
 		var report advanced
-		run := env.run(t.Context(), append(append([]string{"advance", "--json", "--bake", "6s"}, acks()...), args...)...)
+		run := env.run(t.Context(), append(append([]string{"advance", "--json", "--bake", "8s"}, acks()...), args...)...)
 		require.Zero(t, run.code, "%s", run.stderr)
 		require.NoError(t, json.Unmarshal([]byte(run.stdout), &report))
 		return report
@@ -183,7 +183,7 @@ func newCrowd(t *testing.T, env *environment, size int) *crowd {
 // start has the crowd make requests of all routes, and returns what ends it.
 func (c *crowd) start(t *testing.T, rate float64) (stop func()) {
 	t.Helper()
-	paths := []string{"/api/auth/me", "/api/users/?per_page=5", "/api/badges/", "/api/tools/", "/api/memberships/", "/dashboard"}
+	paths := []string{"/api/auth/me", "/api/auth/me", "/api/users/?per_page=5", "/api/badges/", "/api/tools/", "/api/memberships/", "/dashboard"}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

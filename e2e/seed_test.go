@@ -53,7 +53,7 @@ func TestSeedIsDeterministic(t *testing.T) {
 	}
 	first := seed("300", "7")
 	assert.EqualValues(t, 300, number(t, db, "SELECT count(*) FROM accounts WHERE username ~ '^user[0-9]+$'"))
-	assert.EqualValues(t, 1, number(t, db, "SELECT count(*) FROM jobs WHERE (name, period, owner) = ('expire-memberships', '60 seconds', 'python')"))
+	assert.EqualValues(t, 1, number(t, db, "SELECT count(*) FROM jobs WHERE (name, period, owner) = ('expire-memberships', '10 seconds', 'python')"))
 	assert.NotEqual(t, first, seed("300", "8"))
 	assert.Equal(t, first, seed("300", "7"))
 

@@ -115,8 +115,8 @@ func (s State) Close(what string, generation uint64, cause Cause) (State, *Event
 		return s, nil, refuse(Latched, "Everything is latched on python since a rollback (%s): the way back is in use.", s.LatchReason)
 	case s.OneWay != "":
 		return s, nil, nil
-	case s.leavesSomethingOn(edge.Python):
-		return s, nil, refuse(Invalid, "The way back is needed: python still serves something.")
+	case slices.ContainsFunc(s.Routes, func(r Route) bool { return r.movable() && r.Weight < edge.AllGo }):
+		return s, nil, refuse(Invalid, "The way back is needed: python still serves a share of a route.")
 	}
 	if err := s.current(generation); err != nil {
 		return s, nil, err
