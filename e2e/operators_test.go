@@ -79,7 +79,7 @@ func TestAnotherPlanIsRefusedUntilAdopted(t *testing.T) {
 	}
 	longer := variant("bake: 15s", "bake: 20s")
 	other := variant("prefix: /api/tools/", "prefix: /api/devices/")
-	weights := variant("routes: {auth: 100}", "routes: {auth: 90}")
+	weights := variant("routes: {auth: 10}", "routes: {auth: 10, users: 5}")
 
 	before := env.status(t)
 	for _, path := range []string{longer, other, weights} {

@@ -329,11 +329,19 @@ func show(events event.Sink, result gate.Result, said string) {
 func (a *Advance) mayGoOn(state rollout.State) error {
 	switch {
 	case state.Latched:
-		return &control.Error{Code: rollout.Latched, Message: fmt.Sprintf("everything is latched on python since a rollback (%s); when the cause is mended: cutover resume --reason …", strings.TrimRight(state.LatchReason, "."))}
+		return &control.Error{Code: rollout.Latched, Message: fmt.Sprintf("everything is latched on python since a rollback%s (%s); when the cause is mended: cutover resume --reason …", by(state, rollout.ActionRollback), strings.TrimRight(state.LatchReason, "."))}
 	case state.Paused:
-		return &control.Error{Code: rollout.Paused, Message: fmt.Sprintf("the migration is paused (%s); go on with cutover resume --reason …", strings.TrimRight(state.PauseReason, "."))}
+		return &control.Error{Code: rollout.Paused, Message: fmt.Sprintf("the migration is paused%s (%s); go on with cutover resume --reason …", by(state, rollout.ActionPause), strings.TrimRight(state.PauseReason, "."))}
 	}
 	return nil
+}
+
+// by names who did something, if it was the last change.
+func by(state rollout.State, action rollout.Action) string {
+	if state.Changed.Action != action {
+		return ""
+	}
+	return " by " + state.Changed.Actor
 }
 
 func (a *Advance) says(name string) string {
