@@ -84,7 +84,8 @@ func newJobStory(t *testing.T) *jobStory {
 	t.Cleanup(func() { assert.NoError(t, env.close()) })
 	env.keepArtifacts(t)
 	// The story changes owners by hand, which the guard would set right again.
-	require.NoError(t, env.engine.Kill(t.Context(), env.stack.Container("guard")))
+	_, err = env.engine.Exec(t.Context(), env.stack.Container("guard"), "sh", "-c", "kill -STOP $(pidof -x guard)")
+	require.NoError(t, err)
 
 	s := &jobStory{env: env, db: env.db(t), guard: env.dbAs(t, "guard", "guard"), locker: env.db(t)}
 	_, err = s.db.Exec(t.Context(), "UPDATE jobs SET period = $2 WHERE name = $1", theJob, jobPeriod)

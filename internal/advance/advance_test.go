@@ -254,8 +254,8 @@ func TestABakeIsBrokenOff(t *testing.T) {
 		code   rollout.Code
 		says   string
 	}{
-		"paused":      {func(w *world) (rollout.State, *rollout.Event, error) { return w.state.Pause(other) }, rollout.Paused, "the migration is paused (no)"},
-		"rolled back": {func(w *world) (rollout.State, *rollout.Event, error) { return w.state.Rollback(w.steps, other) }, rollout.Latched, "latched on python since a rollback (no)"},
+		"paused":      {func(w *world) (rollout.State, *rollout.Event, error) { return w.state.Pause(other) }, rollout.Paused, "the migration is paused by ola (no)"},
+		"rolled back": {func(w *world) (rollout.State, *rollout.Event, error) { return w.state.Rollback(w.steps, other) }, rollout.Latched, "latched on python since a rollback by ola (no)"},
 		"completed": {func(w *world) (rollout.State, *rollout.Event, error) {
 			return w.state.Complete(w.steps, rollout.StepRequest{Step: "half", Generation: w.state.Generation, Gates: []gate.Result{{Name: "errors", Verdict: rollout.Pass}}}, other)
 		}, rollout.OutOfOrder, "ola has changed that"},
