@@ -128,6 +128,7 @@ func (c *verifyCommand) verify(ctx context.Context, s *stack.Stack, p *plan.Plan
 	if err != nil && !missing && !c.record {
 		return result, err
 	}
+	before = before.Of(p.Database.Tables)
 	server, err := databaseServer(ctx, s)
 	if err != nil {
 		return result, err

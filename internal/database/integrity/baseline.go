@@ -40,6 +40,15 @@ func Take(ctx context.Context, snapshot *database.Snapshot, names []string, prog
 	return take(ctx, snapshot, shapes, progress)
 }
 
+// Of is the part of a baseline that is about some tables; all of it without
+// names.
+func (b Baseline) Of(names []string) Baseline {
+	if len(names) > 0 {
+		b.Tables = slices.DeleteFunc(slices.Clone(b.Tables), func(t Table) bool { return !slices.Contains(names, t.Name) })
+	}
+	return b
+}
+
 // TakeAs reads the same columns of the same tables as an earlier baseline, as
 // far as its keys go.
 func TakeAs(ctx context.Context, snapshot *database.Snapshot, earlier Baseline, progress func(Table)) (Baseline, error) {
