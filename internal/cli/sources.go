@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/api"
 	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
 
@@ -125,9 +126,22 @@ func (i *inside) Targets(ctx context.Context) (map[string]bool, error) {
 	return targets, nil
 }
 
-// Query asks the shared database. A connection that broke is made anew the next
-// time.
-func (i *inside) Query(ctx context.Context, sql string, args ...any) (_ [][]any, err error) {
+// Query asks the shared database, which it must not change. The way there leads
+// through the guard's container: a guard that dies takes the connection along,
+// and when it is back the question is asked once more.
+func (i *inside) Query(ctx context.Context, sql string, args ...any) ([][]any, error) {
+	rows, err := i.ask(ctx, sql, args...)
+	var answered *pgconn.PgError
+	if err == nil || errors.As(err, &answered) || ctx.Err() != nil {
+		return rows, err
+	}
+	if _, away := i.guard.Status(ctx); away != nil {
+		return nil, errors.Join(err, away)
+	}
+	return i.ask(ctx, sql, args...)
+}
+
+func (i *inside) ask(ctx context.Context, sql string, args ...any) (_ [][]any, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	if i.conn == nil || i.conn.IsClosed() {
@@ -135,6 +149,7 @@ func (i *inside) Query(ctx context.Context, sql string, args ...any) (_ [][]any,
 			User: "postgres", Password: i.secrets["postgres/superuser_password"], Database: databaseName,
 		})
 		if err != nil {
+			i.conn = nil
 			return nil, err
 		}
 	}

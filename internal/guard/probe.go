@@ -91,7 +91,7 @@ func (p *PythonProbe) ask(ctx context.Context) (int, error) {
 func (p *PythonProbe) askThroughEdge(ctx context.Context) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
 	defer cancel()
-	response, err := p.get(ctx, p.edge)
+	response, err := p.options(ctx, p.edge)
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +120,7 @@ func madeByEdge(response *http.Response) bool {
 func (p *PythonProbe) askDirectly(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, directTimeout)
 	defer cancel()
-	response, err := p.get(ctx, p.direct)
+	response, err := p.options(ctx, p.direct)
 	if err != nil {
 		return 0, err
 	}
@@ -128,8 +128,11 @@ func (p *PythonProbe) askDirectly(ctx context.Context) (int, error) {
 	return response.StatusCode, response.Body.Close()
 }
 
-func (p *PythonProbe) get(ctx context.Context, url string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// options asks in a way that an application answers without looking at its
+// health: with a database or a session store away that takes a second, and what
+// is asked is whether there is any answer.
+func (p *PythonProbe) options(ctx context.Context, url string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodOptions, url, nil)
 	if err != nil {
 		return nil, err
 	}
