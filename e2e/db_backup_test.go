@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -58,8 +59,11 @@ func TestBackupBringsEverythingBack(t *testing.T) {
 	after := env.db(t) // the older session was cut off
 	assert.Zero(t, number(t, after, "SELECT count(*) FROM accounts WHERE name = 'lost'"))
 	assert.Zero(t, number(t, after, scratchDatabases))
+	// The applications' connections were cut off: they make others.
 	for _, system := range systems {
-		require.NoError(t, env.directVisitor(t, system).login(t.Context(), "user40"), system)
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			assert.NoError(c, env.directVisitor(t, system).login(t.Context(), "user40"))
+		}, 20*time.Second, 200*time.Millisecond, system)
 	}
 	_, err = after.Exec(t.Context(), "DROP DATABASE "+replaced.Replaced)
 	require.NoError(t, err)
